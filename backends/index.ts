@@ -1,0 +1,16 @@
+export {
+  Backend,
+  type CounterRollup,
+  type DistributionRollup,
+  type GaugeRollup,
+  type MeterRollup,
+  PermanentError,
+  RetryLaterError,
+  type Rollup,
+  type SetRollup,
+  type Window,
+} from './backend.ts'
+export { inDoubtOf, openBackend } from './open.ts'
+export type { Params } from './params.ts'
+export { type RollupRecord, recordOf } from './record.ts'
+export { type BackendUrl, type Env, type InDoubt, parseBackendUrl } from './url.ts'

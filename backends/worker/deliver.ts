@@ -1,0 +1,270 @@
+import type { Backend, RetryLaterError, Rollup, Window } from '../backend.ts'
+import type { OutboxEntry, State } from '../state/state.ts'
+import type { InDoubt } from '../url.ts'
+import { orAborted } from '../abort.ts'
+import { decodeWindow } from './rollup.ts'
+
+/** Encoded rollups handed over at once; decoded they take a multiple of it. */
+const FLUSH_BYTES = 16 << 20
+const FIRST_BACKOFF_MS = 500
+const LONGEST_BACKOFF_MS = 60_000
+// a longer timer fires at once
+const LONGEST_PAUSE_MS = 2 ** 31 - 1
+
+export interface Target {
+  readonly backend: Backend
+  /** By what state remembers it. */
+  readonly key: string
+  /** For logs. */
+  readonly label: string
+  readonly inDoubt: InDoubt
+  /** How long one flush may take, ms. */
+  readonly timeoutMs: number
+  /** Pause after the first failure, ms; it doubles with each up to a minute. Default 500. */
+  readonly backoffMs?: number | undefined
+}
+
+export interface DeliveryLog {
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+}
+
+/** What became of windows at one backend. */
+export interface DeliveryFigures {
+  delivered: number
+  rollups: number
+  failures: number
+  /** Refused for good. */
+  refused: number
+  /** In doubt after a crash, and not sent again. */
+  doubted: number
+  pending: number
+  /** The last failure in words, until the next success. */
+  error: string | undefined
+}
+
+/**
+ * Hands committed windows to one backend, oldest first, until it has accepted them. Backends do not wait for each other.
+ * An attempt is marked before it starts, so that after a crash it is known which windows are in doubt.
+ */
+export class Delivery {
+  readonly target: Target
+  readonly figures: DeliveryFigures = {
+    delivered: 0,
+    rollups: 0,
+    failures: 0,
+    refused: 0,
+    doubted: 0,
+    pending: 0,
+    error: undefined,
+  }
+  readonly #state: State
+  readonly #windows: WindowCache
+  readonly #log: DeliveryLog
+  #running: Promise<void> | undefined
+  #stopping = false
+  readonly #abort = new AbortController()
+  #wake: (() => void) | undefined
+  #interrupt: (() => void) | undefined
+  #awake = false
+
+  constructor(target: Target, state: State, windows: WindowCache, log: DeliveryLog) {
+    this.target = target
+    this.#state = state
+    this.#windows = windows
+    this.#log = log
+  }
+
+  start(): void {
+    this.#running ??= this.#run()
+  }
+
+  /** Says that something was committed. */
+  notify(): void {
+    this.#awake = true
+    this.#wake?.()
+  }
+
+  /** Delivers what is there, for up to `timeoutMs`; the rest stays in the outbox. */
+  async stop(timeoutMs: number): Promise<void> {
+    this.#stopping = true
+    const timer = setTimeout(() => {
+      this.#abort.abort(new Error('the worker is stopping'))
+      this.#interrupt?.()
+    }, timeoutMs)
+    // a pause after a failure ends too: this is the last chance
+    this.notify()
+    this.#interrupt?.()
+    await this.#running
+    clearTimeout(timer)
+  }
+
+  async #run(): Promise<void> {
+    let doubtful = true
+    let pause = 0
+    while (!this.#abort.signal.aborted) {
+      let entries: OutboxEntry[] = []
+      try {
+        if (doubtful) await this.#settleDoubts()
+        doubtful = false
+        entries = await this.#next()
+        pause = entries.length === 0 ? 0 : await this.#attempt(entries, pause)
+      } catch (error) {
+        // the state failed, not the backend
+        this.#log.warn({ backend: this.target.label, error: (error as Error).message }, 'cannot use the outbox')
+        pause = this.#backoffMs
+      }
+      if (entries.length === 0 && pause === 0) {
+        if (this.#stopping) return
+        await this.#sleep(undefined)
+      } else if (pause > 0) {
+        await this.#sleep(pause)
+      }
+    }
+  }
+
+  /** Entries of the oldest window that waits for this backend: all of them, or as many as go at once. */
+  async #next(): Promise<OutboxEntry[]> {
+    const pending = (await this.#state.outbox()).filter((entry) => entry.pending.includes(this.target.key))
+    this.figures.pending = pending.length
+    const taken: OutboxEntry[] = []
+    let bytes = 0
+    // oldest first, so the entries of one end stand together
+    for (const entry of pending) {
+      if (entry.end !== pending[0]?.end || (bytes > 0 && bytes + entry.bytes > FLUSH_BYTES)) break
+      taken.push(entry)
+      bytes += entry.bytes
+    }
+    return taken
+  }
+
+  /** Answers how long to pause before the next attempt. */
+  async #attempt(entries: readonly OutboxEntry[], pauseBefore: number): Promise<number> {
+    const { backend, key, label, timeoutMs } = this.target
+    const ids = entries.map(({ id }) => id)
+    const window = await this.#windows.load(this.#state, ids)
+    await this.#state.attempt(key, ids)
+    const signal = AbortSignal.any([this.#abort.signal, AbortSignal.timeout(timeoutMs)])
+    try {
+      // a module of plain JavaScript may answer with no promise
+      const flushed = Promise.resolve(backend.flush(window, signal))
+      // given up on, it may still fail
+      flushed.catch(() => {})
+      await orAborted(flushed, signal)
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error)
+      this.figures.failures++
+      this.figures.error = reason
+      // by name: a backend's module may bring a copy of this package of its own
+      const name = error instanceof Error ? error.name : ''
+      if (name === 'PermanentError') {
+        this.figures.refused++
+        this.#log.warn({ backend: label, window: window.end, error: reason }, 'window refused for good, dropped')
+        await this.#settle(ids)
+        return 0
+      }
+      await this.#state.release(key, ids)
+      this.#log.warn({ backend: label, window: window.end, error: reason }, 'flush failed, will retry')
+      const later = name === 'RetryLaterError' ? Number((error as RetryLaterError).retryAfterMs) : 0
+      if (later > 0) return Math.min(LONGEST_PAUSE_MS, later)
+      const doubled = Math.min(LONGEST_BACKOFF_MS, Math.max(this.#backoffMs, pauseBefore * 2))
+      return doubled * (0.75 + Math.random() / 4)
+    }
+    await this.#settle(ids)
+    this.figures.delivered++
+    this.figures.rollups += window.rollups.length
+    this.figures.error = undefined
+    return 0
+  }
+
+  get #backoffMs(): number {
+    return this.target.backoffMs ?? FIRST_BACKOFF_MS
+  }
+
+  /** Settles, however often it takes: a window that was accepted must not be handed over again. */
+  async #settle(ids: readonly string[]): Promise<void> {
+    for (;;) {
+      try {
+        await this.#state.settle(this.target.key, ids)
+        return
+      } catch (error) {
+        // left as attempted, it is in doubt after a restart
+        if (this.#abort.signal.aborted) throw error
+        this.#log.warn(
+          { backend: this.target.label, error: (error as Error).message },
+          'cannot mark a window as settled, will retry',
+        )
+        await this.#sleep(this.#backoffMs)
+      }
+    }
+  }
+
+  /** Decides about attempts of a process that ended without a word. */
+  async #settleDoubts(): Promise<void> {
+    const { inDoubt, key, label } = this.target
+    const doubted = (await this.#state.outbox()).filter((entry) => entry.attempted.includes(key)).map(({ id }) => id)
+    if (doubted.length === 0) return
+    if (inDoubt === 'resend') {
+      await this.#state.release(key, doubted)
+      this.#log.info({ backend: label, entries: doubted.length }, 'in doubt after a crash, sent again')
+      return
+    }
+    await this.#state.settle(key, doubted)
+    this.figures.doubted += doubted.length
+    this.#log.warn({ backend: label, entries: doubted.length }, 'in doubt after a crash, dropped (in-doubt=drop)')
+  }
+
+  /** Sleeps for a time, or until {@link notify}; stopping cuts either short. */
+  async #sleep(ms: number | undefined): Promise<void> {
+    if (this.#abort.signal.aborted) return
+    if (ms === undefined && this.#awake) {
+      this.#awake = false
+      return
+    }
+    let timer: ReturnType<typeof setTimeout> | undefined
+    await new Promise<void>((resolve) => {
+      this.#interrupt = resolve
+      if (ms === undefined) this.#wake = resolve
+      else timer = setTimeout(resolve, ms)
+    })
+    clearTimeout(timer)
+    this.#interrupt = undefined
+    this.#wake = undefined
+    if (ms === undefined) this.#awake = false
+  }
+}
+
+/** Decodes windows; the newest is kept for the other backends that take it next. */
+export class WindowCache {
+  readonly #percentiles: readonly number[]
+  #id = ''
+  #window: Promise<Window> | undefined
+
+  constructor(percentiles: readonly number[]) {
+    this.#percentiles = percentiles
+  }
+
+  load(state: State, ids: readonly string[]): Promise<Window> {
+    const id = ids.join(' ')
+    if (this.#window !== undefined && this.#id === id) return this.#window
+    this.#id = id
+    const window = this.#decode(state, ids)
+    this.#window = window
+    window.catch(() => {
+      if (this.#window === window) this.#window = undefined
+    })
+    return window
+  }
+
+  async #decode(state: State, ids: readonly string[]): Promise<Window> {
+    let rollups: Rollup[] = []
+    let [start, end] = [0, 0]
+    for (const id of ids) {
+      const part = await decodeWindow(await state.load(id), this.#percentiles)
+      start = part.start
+      end = part.end
+      rollups = rollups.length === 0 ? part.rollups : rollups.concat(part.rollups)
+    }
+    return { start, end, rollups }
+  }
+}

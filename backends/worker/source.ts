@@ -1,0 +1,123 @@
+import { randomBytes } from 'node:crypto'
+import type { Subscriber } from 'zeromq'
+import { type CurveKeys, socketOptions } from '../../client/curve.ts'
+import { UsageError } from '../../client/errors.ts'
+import { frameTopic, replayTopic, shardTopic, topicShard } from '../../client/wire/topic.ts'
+import type { Received } from './inbox.ts'
+
+export interface SourceOptions {
+  /** Brokers by their publishers' port, `tcp://host:5550`; subscribers' is one more. */
+  readonly brokers: readonly string[]
+  /** Levels to take; all when undefined. */
+  readonly levels?: readonly string[] | undefined
+  readonly curve?: CurveKeys | undefined
+  /** Takes what arrives; nothing more is received until it resolves. */
+  readonly onBundle: (received: Received) => Promise<void>
+}
+
+/** Where subscribers of a broker connect, given where its publishers do. */
+export function subscribersUrl(broker: string): string {
+  const match = /^tcp:\/\/(.+):(\d+)$/.exec(broker)
+  const port = Number(match?.[2])
+  if (match === null || port < 1 || port > 65_534) {
+    throw new UsageError(`broker ${JSON.stringify(broker)} must look like tcp://127.0.0.1:5550`)
+  }
+  return `tcp://${match[1] as string}:${port + 1}`
+}
+
+/** Receives the frames of some shards from one or more brokers. */
+export class Source {
+  readonly #options: SourceOptions
+  readonly #urls: readonly string[]
+  #socket: Subscriber | undefined
+  #running: Promise<void> | undefined
+  // the replay request of each shard, repeated by libzmq after every reconnect
+  readonly #requests = new Map<number, string>()
+  #connections = 0
+  /** Messages that are neither frames nor text lines. */
+  strange = 0
+  /** When the last message came, ms of `performance.now()`. */
+  lastMs = 0
+
+  /** @throws UsageError for a broker that is no such URL */
+  constructor(options: SourceOptions) {
+    this.#options = options
+    this.#urls = options.brokers.map(subscribersUrl)
+  }
+
+  /** Brokers connected to now. */
+  get connections(): number {
+    return this.#connections
+  }
+
+  /**
+   * Connects and subscribes.
+   *
+   * @param replay whether to ask for what publishers have kept; else only from the first reconnect on
+   */
+  async start(shards: readonly number[], replay: boolean): Promise<void> {
+    const { Subscriber } = await import('zeromq')
+    const { curve, levels } = this.#options
+    const urls = this.#urls
+    const socket = new Subscriber({
+      receiveHighWaterMark: 20_000,
+      linger: 0,
+      ...socketOptions(urls, curve),
+    })
+    this.#socket = socket
+    let asked = replay
+    const known = new Set<string>()
+    socket.events.on('handshake', ({ address }) => {
+      this.#connections++
+      // once asked for, libzmq repeats the request itself with the other subscriptions
+      if (known.has(address) && !asked) {
+        asked = true
+        for (const shard of shards) this.requestReplay(shard)
+      }
+      known.add(address)
+    })
+    socket.events.on('disconnect', () => {
+      this.#connections = Math.max(0, this.#connections - 1)
+    })
+    for (const shard of shards) {
+      if (levels === undefined) socket.subscribe(shardTopic(shard))
+      else for (const level of levels) socket.subscribe(frameTopic(shard, level))
+      if (replay) this.requestReplay(shard)
+    }
+    for (const url of urls) socket.connect(url)
+    this.#running = this.#receive(socket)
+  }
+
+  /** Asks every publisher to send once more what it has kept of a shard. */
+  requestReplay(shard: number): void {
+    const previous = this.#requests.get(shard)
+    const topic = replayTopic(shard, randomBytes(8).toString('hex'))
+    this.#requests.set(shard, topic)
+    this.#socket?.subscribe(topic)
+    if (previous !== undefined) this.#socket?.unsubscribe(previous)
+  }
+
+  /** Takes in nothing more. */
+  async stop(): Promise<void> {
+    this.#socket?.close()
+    await this.#running
+    // a closed socket says nothing more of its connections
+    this.#connections = 0
+  }
+
+  async #receive(socket: Subscriber): Promise<void> {
+    try {
+      for await (const [topic, bundle, ...rest] of socket) {
+        this.lastMs = performance.now()
+        const shard = topic !== undefined && topic[0] === 0x23 ? topicShard(topic.toString('latin1', 0, 4)) : -1
+        if (shard < 0 || bundle === undefined || rest.length > 0) {
+          this.strange++
+          continue
+        }
+        await this.#options.onBundle({ shard, bundle })
+      }
+    } catch (error) {
+      if (!socket.closed) throw error
+    }
+  }
+}

@@ -1,0 +1,156 @@
+import { readFileSync } from 'node:fs'
+import { parseDuration } from '../../client/duration.ts'
+import { UsageError } from '../../client/errors.ts'
+import { LIMITS, checkLevel } from '../../client/wire/series.ts'
+import { subscribersUrl } from '../../backends/worker/source.ts'
+import { parseTokens, type TokenSpec } from '../../gateway/auth.ts'
+
+/** A port to listen on; `highest` leaves room for the one above it. */
+export function port(text: string, highest = 65_535): number {
+  if (/^\d{1,5}$/.test(text) && Number(text) <= highest) return Number(text)
+  throw new UsageError(`${JSON.stringify(text)} is no port; give a number in 1..${highest}, or 0 for a free one`)
+}
+
+/** A port to listen on, or `off`: undefined. */
+export function portOrOff(text: string): number | undefined {
+  if (text === 'off') return undefined
+  if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text)
+  throw new UsageError(`${JSON.stringify(text)} is no port; give a number in 1..65535, 0 for a free one, or "off"`)
+}
+
+/** The one value of a port that this version does not serve. */
+export function off(text: string): undefined {
+  if (text === 'off') return undefined
+  throw new UsageError(`${JSON.stringify(text)}: this version takes no StatsD lines; leave it "off" and post to --http`)
+}
+
+/** An address to listen at, without the brackets of IPv6. */
+export function host(text: string): string {
+  const name = text.trim()
+  if (name !== '' && !/[\s/]/.test(name)) return name.replace(/^\[(.*)\]$/, '$1')
+  throw new UsageError(`${JSON.stringify(text)} is no address; give one of this machine, such as 127.0.0.1`)
+}
+
+/** A broker, by the port its publishers connect to. */
+export function brokerUrl(text: string): string {
+  try {
+    subscribersUrl(text)
+    return text
+  } catch {
+    throw new UsageError(`${JSON.stringify(text)} is no broker; write tcp://HOST:PORT, such as tcp://127.0.0.1:5550`)
+  }
+}
+
+export function levels(text: string): readonly string[] {
+  const list = text.split(',').map((each) => each.trim())
+  for (const each of list) level(each)
+  return [...new Set(list)]
+}
+
+export function level(text: string): string {
+  try {
+    checkLevel(text)
+    return text
+  } catch (cause) {
+    throw new UsageError(`${(cause as Error).message}; write for example info`, { cause })
+  }
+}
+
+/** Milliseconds. */
+export function duration(text: string, least: string, most: string): number {
+  const ms = parseDuration(text)
+  if (ms >= parseDuration(least) && ms <= parseDuration(most)) return ms
+  throw new UsageError(`${JSON.stringify(text)} must lie between ${least} and ${most}`)
+}
+
+/** Quantiles of a list of percentiles. */
+export function percentiles(text: string): readonly number[] {
+  return text.split(',').map((each) => {
+    const percentile = each.trim() === '' ? Number.NaN : Number(each)
+    if (percentile > 0 && percentile < 100) return percentile / 100
+    throw new UsageError(
+      `${JSON.stringify(each.trim())} is no percentile over 0 and below 100; write for example 50,90,99.9`,
+    )
+  })
+}
+
+export function wholeNumber(text: string): number {
+  if (/^\d{1,15}$/.test(text) && Number(text) > 0) return Number(text)
+  throw new UsageError(`${JSON.stringify(text)} is no whole number from 1 up`)
+}
+
+export function choice<const Choice extends string>(text: string, choices: readonly Choice[]): Choice {
+  const found = choices.find((each) => each === text)
+  if (found !== undefined) return found
+  throw new UsageError(`${JSON.stringify(text)} is none of ${choices.join(', ')}`)
+}
+
+/** The name of a group of workers. */
+export function group(text: string): string {
+  if (/^[\w.-]{1,64}$/.test(text)) return text
+  throw new UsageError(`${JSON.stringify(text)} is no name; give 1 to 64 letters, digits or any of "_.-"`)
+}
+
+export function source(text: string): string {
+  if (text.length * 3 <= LIMITS.source || Buffer.byteLength(text) <= LIMITS.source) return text
+  throw new UsageError(`the source is longer than ${LIMITS.source} bytes; shorten it`)
+}
+
+/** `key=value`. */
+export function tag(text: string): readonly [key: string, value: string] {
+  const at = text.indexOf('=')
+  if (at > 0) return [text.slice(0, at), text.slice(at + 1)]
+  throw new UsageError(`${JSON.stringify(text)} is no tag; write key=value`)
+}
+
+/** A secret: itself, or `$NAME` to take it from the environment. Messages do not repeat it. */
+export function secret(text: string): string {
+  return text.startsWith('$') ? fromEnvironment(text.slice(1)) : text
+}
+
+/** A gateway's or broker's URL. */
+export function publishUrl(text: string): string {
+  if (text.startsWith('tcp://')) return brokerUrl(text)
+  if (/^https?:\/\/[^/@]+/.test(text) && URL.canParse(text)) return text
+  // user and password may be in it
+  throw new UsageError(
+    'this is no URL of a gateway; write https://HOST or http://127.0.0.1:8080, the token with --token',
+  )
+}
+
+/**
+ * A CURVE key, 40 characters of Z85, from `$NAME` or a file. Never itself: what stands on a command line is for all to
+ * see.
+ */
+export function curveKey(text: string): string {
+  const name = /^\$([A-Za-z_]\w*)$/.exec(text)?.[1]
+  const key =
+    name === undefined
+      ? readFile(text, 'give $VAR or a file that holds the key, never the key itself')
+      : fromEnvironment(name)
+  if (/^[0-9A-Za-z.\-:+=^!/*?&<>()[\]{}@%$#]{40}$/.test(key)) return key
+  throw new UsageError(
+    `what ${name === undefined ? 'the file' : `$${name}`} holds is no CURVE key; put 40 characters of Z85 there, as zeromq's curveKeyPair() makes them`,
+  )
+}
+
+/** Who may post, from a file. */
+export function tokensFile(path: string): readonly TokenSpec[] {
+  return parseTokens(readFile(path, 'name a file with a line NAME=SECRET for each token'), process.env)
+}
+
+/** What a file holds, without the blanks around it. */
+function readFile(path: string, wayOut: string): string {
+  try {
+    return readFileSync(path, 'utf8').trim()
+  } catch (cause) {
+    // the path is not shown: it may be a secret in the wrong place
+    throw new UsageError(`the file cannot be read (${(cause as NodeJS.ErrnoException).code ?? 'unknown'}); ${wayOut}`)
+  }
+}
+
+function fromEnvironment(name: string): string {
+  const value = process.env[name]
+  if (value !== undefined && value !== '') return value.trim()
+  throw new UsageError(`the environment variable ${name} is not set; set it`)
+}

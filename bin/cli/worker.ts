@@ -1,0 +1,109 @@
+import type { BackendUrl } from '../../backends/url.ts'
+import { openState } from '../../backends/state/open.ts'
+import { Worker, type Idle } from '../../backends/worker/index.ts'
+import type { CurveKeys } from '../../client/curve.ts'
+import type { Invocation } from './command.ts'
+import { connectKeys } from './curve.ts'
+import { FIGURES_WAY_OUT, refuseExposed } from './exposure.ts'
+import { workerMetrics } from './figures.ts'
+import { Lifetime } from './lifetime.ts'
+import { type Logger, createLog } from './log.ts'
+import { StatusServer } from './status.ts'
+import { openTargets } from './targets.ts'
+
+/** What `worker` and `up` take alike. */
+export interface FlushSettings {
+  readonly levels: readonly string[] | undefined
+  readonly flush: number
+  readonly to: readonly BackendUrl[]
+  readonly state: string
+  readonly group: string
+  readonly idle: Idle
+  readonly percentiles: readonly number[] | undefined
+  readonly maxSeries: number
+  readonly stopTimeout: number
+}
+
+export interface WorkerSettings extends FlushSettings {
+  readonly brokers: readonly string[]
+  readonly host: string
+  readonly http: number | undefined
+  readonly insecure: boolean
+  readonly curveServerKey: string | undefined
+  readonly logLevel: string
+}
+
+/** `zibrato worker`. */
+export async function run({ settings }: Invocation<WorkerSettings>): Promise<number> {
+  const { brokers, host, http, insecure } = settings
+  await refuseExposed(host, insecure, [
+    { name: "the worker's figures", port: http ?? 0, isProtected: http === undefined, wayOut: FIGURES_WAY_OUT },
+  ])
+  const curve = await connectKeys(settings.curveServerKey)
+  const log = await createLog(settings.logLevel)
+  const createWorker = await prepareWorker(log, settings)
+  const worker = createWorker(brokers, curve)
+  const lifetime = new Lifetime(log, settings.stopTimeout)
+  return lifetime.run(async () => {
+    await startWorker(lifetime, worker)
+    const doing = { brokers, ...describe(settings) }
+    if (http === undefined) {
+      log.info(doing, 'listening')
+      return
+    }
+    const status = new StatusServer({
+      component: 'worker',
+      host,
+      port: http,
+      obstacle: () => (worker.figures().connections > 0 ? undefined : 'the worker is not connected to a broker'),
+      metrics: () => workerMetrics(worker.figures()),
+    })
+    lifetime.owns('status', () => status.stop())
+    await status.start()
+    log.info({ ...doing, http: status.url }, 'listening')
+  })
+}
+
+/**
+ * Reads what a worker needs, so that a mistake is told before anything listens.
+ *
+ * @returns what makes the worker, once it is known where its brokers are
+ * @throws UsageError for a backend, state or setting that makes no sense
+ */
+export async function prepareWorker(
+  log: Logger,
+  { to, state: stateUrl, percentiles, ...settings }: FlushSettings,
+): Promise<(brokers: readonly string[], curve: CurveKeys | undefined) => Worker> {
+  const state = openState(stateUrl, {
+    onDropped: ({ end, bytes, pending }) =>
+      log.error(
+        { window: end / 1000, bytes, backends: pending },
+        'too much waits for backends: the oldest window was dropped',
+      ),
+    onWarning: (message) => log.warn(message),
+  })
+  const targets = await openTargets(to)
+  if (!state.durable) {
+    log.warn(
+      { state: state.name },
+      'when this process is killed, the window at hand and what no backend took are lost; --state file:DIR keeps them',
+    )
+  }
+  const options = { ...settings, ...(percentiles === undefined ? {} : { percentiles }), targets, state, log }
+  return (brokers, curve) => new Worker({ ...options, brokers, curve })
+}
+
+/** Starts a worker as a part of a life that ends when it fails. */
+export async function startWorker(lifetime: Lifetime, worker: Worker): Promise<void> {
+  lifetime.owns('worker', () => worker.stop())
+  await worker.start()
+  worker.finished().catch((error: unknown) => lifetime.fail(error))
+}
+
+/** What a log line says a worker is doing. */
+export function describe({ to, state: stateUrl, group, levels, flush }: FlushSettings): object {
+  // as with backends, user and password are nobody's business
+  const state = stateUrl.replace(/\/\/[^@/]*@/, '//')
+  const common = { to: to.map(({ label }) => label), state, group, flushSeconds: flush / 1000 }
+  return levels === undefined ? common : { ...common, levels }
+}

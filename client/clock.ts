@@ -1,0 +1,20 @@
+import type { Clock } from './options.ts'
+
+/** A clock that stands still until it is turned: for tests. */
+export class ManualClock implements Clock {
+  #nowMs: number
+
+  /** @param nowMs ms since the epoch */
+  constructor(nowMs = 1_700_000_000_000) {
+    this.#nowMs = nowMs
+  }
+
+  now(): number {
+    return this.#nowMs
+  }
+
+  /** Turns the clock forward. */
+  advance(ms: number): void {
+    this.#nowMs += ms
+  }
+}

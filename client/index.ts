@@ -1,0 +1,3 @@
+export * from './api.ts'
+export { Zibrato } from './platform/node.ts'
+export type { CurveKeys } from './curve.ts'

@@ -1,0 +1,39 @@
+import { settled } from '../measure/settled.ts'
+import { type MeasureOptions, wrapTimed } from '../measure/wrap.ts'
+import { Sampled } from './sampled.ts'
+import { TimeScope } from './scope.ts'
+
+/** Durations: count, sum, extremes and percentiles of each window. Seconds everywhere. */
+export class Timer<Tag extends string = string> extends Sampled<Tag> {
+  readonly type = 'timer'
+
+  /** Records a finite number of milliseconds. */
+  recordMs(milliseconds: number): void {
+    // divided, a text would be a number
+    this.record(typeof milliseconds === 'number' ? milliseconds / 1000 : milliseconds)
+  }
+
+  /** Starts a clock: `using _ = db.start()` records when the block ends. */
+  start(): TimeScope {
+    return new TimeScope(this, this.recorder.clock)
+  }
+
+  /** Calls `body`, records how long it took, also when it throws or rejects, and returns what it returned. */
+  time<Result>(body: () => Result): Result {
+    const clock = this.recorder.clock
+    const startedMs = clock()
+    let result: Result
+    try {
+      result = body()
+    } catch (error) {
+      this.recordMs(clock() - startedMs)
+      throw error
+    }
+    return settled(result, () => this.recordMs(clock() - startedMs))
+  }
+
+  /** A function like `fn` (same `this`, name, length, result and errors) of which every call is timed. */
+  wrap<Fn extends (...args: never[]) => unknown>(fn: Fn, options?: MeasureOptions): Fn {
+    return wrapTimed(this, this.recorder.clock, fn, options)
+  }
+}

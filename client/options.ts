@@ -1,0 +1,81 @@
+import type { Tags } from './wire/series.ts'
+import type { Transport } from './transport/transport.ts'
+import type { CurveKeys } from './curve.ts'
+import type { WarningSink } from './warning.ts'
+
+/** What `new Zibrato(...)` takes. Durations are milliseconds, or a text such as `'5s'`. */
+export interface ZibratoOptions<Level extends string = string> {
+  /**
+   * Where frames go: `tcp://host:5550` (a broker, on Node) or `https://...` (a gateway, anywhere). Default `ZIBRATO_URL`;
+   * without it `tcp://127.0.0.1:5550` on Node, and nowhere, with one warning, on the edge.
+   */
+  readonly url?: string | undefined
+  /** Short for `tcp://host:port`. Defaults 127.0.0.1 and 5550. */
+  readonly host?: string | undefined
+  readonly port?: number | undefined
+  /** The gateway's token. Default `ZIBRATO_TOKEN`. */
+  readonly token?: string | undefined
+  /** CURVE keys of a broker that asks for them. */
+  readonly curve?: CurveKeys | undefined
+  /** Where measurements are made. Default `ZIBRATO_SOURCE`, else `not_specified`. */
+  readonly source?: string | undefined
+  /** Level of instruments that name none. Default `ZIBRATO_LEVEL`, else `info`. */
+  readonly level?: Level | undefined
+  /** Tags of every instrument. */
+  readonly tags?: Tags | undefined
+  /** How long measurements are gathered into frames; 0 sends each at once. Default 5 s. */
+  readonly flushInterval?: number | string | undefined
+  /** How long `flush` and `close` wait for what goes out. Default 5 s. */
+  readonly closeTimeout?: number | string | undefined
+  /** Series at the most, then `zibrato.overflow` takes new ones. Default 5,000. */
+  readonly maxSeries?: number | undefined
+  /** Bytes of frames that wait for a connection, the oldest dropped beyond. Default 16 MB. */
+  readonly waitingBytes?: number | undefined
+  /** Bytes of sent frames kept 15 s for replay. Default 16 MB. */
+  readonly sentBytes?: number | undefined
+  /** Whether to flush before the program exits and on SIGTERM and SIGINT (Node). Default true. */
+  readonly exitHooks?: boolean | undefined
+  /** Called with what deserves a look; also on the diagnostics channel `zibrato:warning` on Node. */
+  readonly onWarning?: WarningSink | undefined
+  /** Sends frames in place of what `url` names. */
+  readonly transport?: Transport | undefined
+  /** The wall clock in ms since the epoch, and a clock for durations in ms. For tests. */
+  readonly clock?: Clock | undefined
+}
+
+export interface Clock {
+  /** ms since the epoch. */
+  now(): number
+  /** ms since some fixed point, never going back; default `now`. */
+  elapsed?(): number
+}
+
+/** What differs between runtimes. */
+export interface Platform {
+  readonly name: 'node' | 'edge'
+  env(name: string): string | undefined
+  /** Where frames go when nothing says so; undefined: nowhere. */
+  readonly defaultUrl: string | undefined
+  /** A transport for a `tcp://` url, where there is one. */
+  readonly openTcp?: ((options: TcpOptions) => Transport) | undefined
+  /** Calls back every so often without keeping the program alive; answers what stops it. */
+  readonly every?: ((intervalMs: number, call: () => void) => () => void) | undefined
+  /** Has the program flush and close a client before it ends; answers what undoes that. */
+  readonly onExit?: ((client: Closable) => () => void) | undefined
+  /** Tells the runtime's own channel of a warning. */
+  readonly publishWarning?: WarningSink | undefined
+}
+
+/** What is to be told before the program ends; neither rejects. */
+export interface Closable {
+  flush(): Promise<void>
+  close(): Promise<void>
+}
+
+export interface TcpOptions {
+  readonly url: string
+  readonly curve: CurveKeys | undefined
+  readonly waitingBytes: number | undefined
+  readonly sentBytes: number | undefined
+  readonly warn: WarningSink
+}

@@ -1,0 +1,207 @@
+import { InvalidMeasurementError } from '../errors.ts'
+import { FNV_BASIS, FNV_PRIME, hashKey, mix32 } from './hash.ts'
+import { utf8 } from './bytes.ts'
+
+/** Types as they travel; their position is the type's byte in a frame. Code says `unique`, the wire says `set`. */
+export const TYPES = ['', 'counter', 'meter', 'gauge', 'timer', 'histogram', 'set'] as const
+
+export type Type = 'counter' | 'meter' | 'gauge' | 'timer' | 'histogram' | 'set'
+
+/** The type's byte in frames and tables. */
+export const TYPE_CODE: Readonly<Record<Type, number>> = {
+  counter: 1,
+  meter: 2,
+  gauge: 3,
+  timer: 4,
+  histogram: 5,
+  set: 6,
+}
+
+export type TagValue = string | number | boolean | undefined
+
+/** Where a measurement was made; `undefined` leaves a tag out. */
+export type Tags<Key extends string = string> = { readonly [K in Key]?: TagValue }
+
+/** What identifies one series. `tags` are text and sorted by key. */
+export interface Series {
+  readonly type: Type
+  readonly name: string
+  readonly source: string
+  readonly tags: Readonly<Record<string, string>>
+}
+
+export const DEFAULT_SOURCE = 'not_specified'
+export const SHARDS = 32
+
+export const LIMITS: Readonly<Record<'name' | 'source' | 'tagKey' | 'tagValue' | 'tags' | 'level' | 'key', number>> = {
+  name: 255,
+  source: 255,
+  tagKey: 128,
+  tagValue: 255,
+  tags: 32,
+  level: 64,
+  key: 255 + 255 + 2 + 32 * (128 + 255 + 2),
+}
+
+// NUL separates the parts of a key; line breaks would break text lines and logs
+// oxlint-disable-next-line no-control-regex
+const FORBIDDEN = /[\0\r\n]/
+
+function checkPart(what: string, text: string, limit: number): void {
+  if (FORBIDDEN.test(text)) {
+    throw new InvalidMeasurementError(`${what} ${JSON.stringify(text)} holds a NUL or a line break; remove it`)
+  }
+  // three bytes is the most one UTF-16 unit takes, so short texts need no encoding
+  if (text.length * 3 > limit && utf8(text).length > limit) {
+    throw new InvalidMeasurementError(
+      `${what} ${JSON.stringify(text.slice(0, 40))}... is longer than ${limit} bytes; shorten it`,
+    )
+  }
+}
+
+/**
+ * @throws InvalidMeasurementError for an empty level, one over 64 bytes, with `|`, NUL or a line break, or that starts
+ * with `#` or `?`.
+ */
+export function checkLevel(level: string): void {
+  if (typeof level !== 'string' || level === '')
+    throw new InvalidMeasurementError('level must be a text such as "info"')
+  if (level.includes('|') || level.startsWith('#') || level.startsWith('?')) {
+    throw new InvalidMeasurementError(`level ${JSON.stringify(level)} must not hold "|" nor start with "#" or "?"`)
+  }
+  checkPart('level', level, LIMITS.level)
+}
+
+/**
+ * The key of a series: `name NUL source NUL tagKey NUL tagValue NUL ...`, tags sorted by key. Identity is (type, key).
+ * Lone surrogates have no UTF-8 and become U+FFFD, except in a tag's key, where two tags could become one.
+ *
+ * @throws InvalidMeasurementError naming the part that no series may have
+ */
+export function seriesKey(name: string, source: string, tags?: Tags): string {
+  if (typeof name !== 'string' || name === '')
+    throw new InvalidMeasurementError('name must be a text that is not empty')
+  if (typeof source !== 'string') throw new InvalidMeasurementError('source must be a text')
+  checkPart('name', name, LIMITS.name)
+  checkPart('source', source, LIMITS.source)
+  let key = `${name}\0${source}\0`
+  if (tags !== undefined) {
+    const used = Object.keys(tags)
+      .filter((tag) => tags[tag] !== undefined)
+      .sort(byBytes)
+    if (used.length > LIMITS.tags) {
+      throw new InvalidMeasurementError(`${used.length} tags on ${JSON.stringify(name)}; the limit is ${LIMITS.tags}`)
+    }
+    for (const tag of used) {
+      if (tag === '') throw new InvalidMeasurementError(`a tag of ${JSON.stringify(name)} has an empty key`)
+      if (!tag.isWellFormed()) {
+        throw new InvalidMeasurementError(`tag key ${JSON.stringify(tag)} holds half a character; remove it`)
+      }
+      const value = tags[tag]
+      if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean') {
+        throw new InvalidMeasurementError(`tag ${JSON.stringify(tag)} must be a text, a number or a boolean`)
+      }
+      const text = String(value)
+      checkPart('tag key', tag, LIMITS.tagKey)
+      checkPart('tag value', text, LIMITS.tagValue)
+      key += `${tag}\0${text}\0`
+    }
+  }
+  return key.toWellFormed()
+}
+
+/** Order of the UTF-8 bytes, which for astral characters is not the order of UTF-16 units. */
+export function byBytes(left: string, right: string): number {
+  const length = Math.min(left.length, right.length)
+  for (let index = 0; index < length; index++) {
+    const a = left.charCodeAt(index)
+    const b = right.charCodeAt(index)
+    if (a === b) continue
+    const aSurrogate = a >= 0xd800 && a < 0xe000
+    if (aSurrogate === (b >= 0xd800 && b < 0xe000)) return a - b
+    // surrogates stand for code points above U+FFFF
+    return aSurrogate ? 1 : -1
+  }
+  return left.length - right.length
+}
+
+// `__proto__` is a tag like any other, but what `Object.create(null)` makes is a hash table inside, three times as slow
+const TagMap = function () {} as unknown as new () => Record<string, string>
+TagMap.prototype = Object.create(null)
+
+/** The inverse of {@link seriesKey}, for keys that a decoder has checked. */
+export function parseKey(type: Type, key: string): Series {
+  const parts = key.split('\0')
+  const tags = new TagMap()
+  for (let index = 2; index + 1 < parts.length; index += 2) tags[parts[index] as string] = parts[index + 1] as string
+  return { type, name: parts[0] as string, source: parts[1] as string, tags }
+}
+
+/**
+ * The hash of a key, or -1 when the bytes are none: an even number of NUL-ended parts, at least name and source, within the
+ * limits, tags sorted. In one pass, because every entry that comes in takes it.
+ */
+export function hashIfKey(bytes: Uint8Array, start: number, end: number): number {
+  if (end - start > LIMITS.key || bytes[start] === 0) return -1
+  let hash = FNV_BASIS
+  let parts = 0
+  let partStart = start
+  let tagStart = -1
+  let bits = 0
+  for (let index = start; index < end; index++) {
+    const byte = bytes[index] as number
+    hash = Math.imul(hash ^ byte, FNV_PRIME)
+    bits |= byte
+    if (byte > 13) continue
+    if (byte === 10 || byte === 13) return -1
+    if (byte !== 0) continue
+    const isTagKey = parts > 1 && parts % 2 === 0
+    if (index - partStart > (isTagKey ? LIMITS.tagKey : 255)) return -1
+    if (isTagKey) {
+      if (index === partStart || (tagStart >= 0 && !precedes(bytes, tagStart, partStart))) return -1
+      tagStart = partStart
+    }
+    partStart = index + 1
+    parts++
+  }
+  if (partStart !== end || parts < 2 || parts % 2 !== 0 || parts > 2 + 2 * LIMITS.tags) return -1
+  return bits < 0x80 || isUtf8(bytes.subarray(start, end)) ? mix32(hash) : -1
+}
+
+// both parts end with NUL, which sorts before everything
+function precedes(bytes: Uint8Array, left: number, right: number): boolean {
+  for (let index = 0; ; index++) {
+    const a = bytes[left + index] as number
+    const b = bytes[right + index] as number
+    if (a !== b) return a < b
+    if (a === 0) return false
+  }
+}
+
+const decoder = new TextDecoder('utf-8', { fatal: true })
+
+function isUtf8(bytes: Uint8Array): boolean {
+  try {
+    decoder.decode(bytes)
+    return true
+  } catch {
+    return false
+  }
+}
+
+export function shardOf(hash: number): number {
+  return hash & (SHARDS - 1)
+}
+
+/** Key bytes, hash and shard: what is constant per series and encoded once. */
+export interface EncodedKey {
+  readonly bytes: Uint8Array
+  readonly hash: number
+  readonly shard: number
+}
+
+export function encodeKey(key: string): EncodedKey {
+  const bytes = utf8(key)
+  const hash = hashKey(bytes)
+  return { bytes, hash, shard: shardOf(hash) }
+}

@@ -1,0 +1,188 @@
+import { type Client, createClient } from './client.ts'
+import type { Counter } from './instruments/counter.ts'
+import type { Gauge } from './instruments/gauge.ts'
+import type { Histogram } from './instruments/histogram.ts'
+import type { Meter } from './instruments/meter.ts'
+import type { Timer } from './instruments/timer.ts'
+import type { Unique } from './instruments/unique.ts'
+import type { Instrument } from './instruments/instrument.ts'
+import { type MethodDecorator, methodDecorator } from './measure/decorator.ts'
+import { type AnyFunction, type MeasureOptions, wrapCounted, wrapTimed } from './measure/wrap.ts'
+import type { Measurement } from './measurement.ts'
+import type { Platform, ZibratoOptions } from './options.ts'
+import type { Defaults } from './registry/defaults.ts'
+import type { ZibratoStats } from './stats.ts'
+import type { Combine } from './sketch/gauge.ts'
+import type { Tags, Type } from './wire/series.ts'
+
+/** What distinguishes one instrument from others of its name. */
+export interface InstrumentOptions<Level extends string = string> {
+  /** Who receives it. Default: the client's. */
+  readonly level?: Level | undefined
+  /** Where it is measured. Default: the client's. */
+  readonly source?: string | undefined
+  /** Added to the client's tags. */
+  readonly tags?: Tags | undefined
+  /** Tag keys that `with` takes; others are dropped and counted. Default: all. */
+  readonly allowTags?: readonly string[] | undefined
+}
+
+export interface GaugeOptions<Level extends string = string> extends InstrumentOptions<Level> {
+  /** What several publishers' newest readings become. Default `last`. */
+  readonly combine?: Combine | undefined
+}
+
+/** What `timeMe` takes: an instrument's options and its name. */
+export interface TimeMeOptions<Level extends string = string> extends InstrumentOptions<Level>, MeasureOptions {
+  /** Default `default_timer`. */
+  readonly name?: string | undefined
+}
+
+/** What `countMe` takes. */
+export interface CountMeOptions<Level extends string = string> extends InstrumentOptions<Level>, MeasureOptions {
+  /** Default `default_counter`. */
+  readonly name?: string | undefined
+  /** Added per call. Default 1. */
+  readonly value?: number | undefined
+}
+
+export interface ChildOptions<Level extends string = string> {
+  readonly level?: Level | undefined
+  readonly source?: string | undefined
+  /** Added to the parent's. */
+  readonly tags?: Tags | undefined
+}
+
+/**
+ * Counts, times and gauges code, aggregates what was measured in place, and publishes it. Create one per program, keep the
+ * handles it gives, and `close` it (or let `await using` or the exit hooks do so).
+ *
+ * @typeParam Level - the levels in use
+ */
+export class Zibrato<Level extends string = string> implements AsyncDisposable {
+  readonly #client: Client
+  readonly #defaults: Defaults
+  readonly #root: boolean
+
+  /** @internal */
+  constructor(options: ZibratoOptions<Level> | undefined, platform: Platform, parent?: [Client, Defaults]) {
+    this.#root = parent === undefined
+    const [client, defaults] = parent ?? createClient(options ?? {}, platform)
+    this.#client = client
+    this.#defaults = defaults
+  }
+
+  /** Default level of instruments. */
+  get level(): Level {
+    return this.#defaults.level as Level
+  }
+
+  /** Default source of instruments. */
+  get source(): string {
+    return this.#defaults.source
+  }
+
+  /**
+   * A counter; the same handle for the same name, source, tags and level, as with all instruments.
+   *
+   * @throws InvalidMeasurementError when no series may be called so
+   */
+  counter<Tag extends string = string>(name = 'default_counter', options?: InstrumentOptions<Level>): Counter<Tag> {
+    return this.#handle('counter', name, options) as Counter<Tag>
+  }
+
+  /** A gauge. @throws InvalidMeasurementError, or UsageError when it already combines otherwise */
+  gauge<Tag extends string = string>(name = 'default', options?: GaugeOptions<Level>): Gauge<Tag> {
+    return this.#handle('gauge', name, options, options?.combine) as Gauge<Tag>
+  }
+
+  /** A timer. @throws InvalidMeasurementError */
+  timer<Tag extends string = string>(name = 'default_timer', options?: InstrumentOptions<Level>): Timer<Tag> {
+    return this.#handle('timer', name, options) as Timer<Tag>
+  }
+
+  /** A histogram. @throws InvalidMeasurementError */
+  histogram<Tag extends string = string>(name = 'default', options?: InstrumentOptions<Level>): Histogram<Tag> {
+    return this.#handle('histogram', name, options) as Histogram<Tag>
+  }
+
+  /** A meter. @throws InvalidMeasurementError */
+  meter<Tag extends string = string>(name = 'default', options?: InstrumentOptions<Level>): Meter<Tag> {
+    return this.#handle('meter', name, options) as Meter<Tag>
+  }
+
+  /** A counter of distinct members. @throws InvalidMeasurementError */
+  unique<Tag extends string = string>(name = 'default', options?: InstrumentOptions<Level>): Unique<Tag> {
+    return this.#handle('set', name, options) as Unique<Tag>
+  }
+
+  /**
+   * Records one measurement, looking its handle up. Never throws: what is invalid is dropped, counted and said once.
+   *
+   * @returns whether it was taken
+   */
+  record(measurement: Measurement<Level>): boolean {
+    return this.#client.recorder.record(measurement, this.#defaults) === undefined
+  }
+
+  /** A decorator that times every call of a method; the counterpart of Python's `time_me`. */
+  timeMe(options: TimeMeOptions<Level> = {}): MethodDecorator {
+    const timer = this.timer(options.name, options)
+    return methodDecorator('timeMe', (method) => wrapTimed(timer, this.#client.recorder.clock, method, options))
+  }
+
+  /** A decorator that counts every call of a method; the counterpart of Python's `count_me`. */
+  countMe(options: CountMeOptions<Level> = {}): MethodDecorator {
+    const counter = this.counter(options.name, options)
+    return methodDecorator('countMe', (method) => wrapCounted(counter, options.value ?? 1, method, options))
+  }
+
+  /** A function like `fn` whose calls are counted once they end. */
+  wrapCounted<Fn extends AnyFunction>(fn: Fn, options: CountMeOptions<Level> = {}): Fn {
+    return wrapCounted(this.counter(options.name, options), options.value ?? 1, fn, options)
+  }
+
+  /** The same client with other defaults; it shares everything else, and closing it only flushes. */
+  child(options: ChildOptions<Level>): Zibrato<Level> {
+    return new Zibrato<Level>(undefined, this.#client.platform, [this.#client, this.#defaults.with(options)])
+  }
+
+  /** Makes frames of what was recorded and waits, up to `closeTimeout`, until they have gone out. Never rejects. */
+  flush(): Promise<void> {
+    return this.#client.flush()
+  }
+
+  /** Flushes and lets go of connections and timers. Idempotent; never rejects. */
+  close(): Promise<void> {
+    return this.#root ? this.#client.close() : this.#client.flush()
+  }
+
+  /** Whether what is flushed now is likely to go out now. */
+  connected(): boolean {
+    return this.#client.transport.connected()
+  }
+
+  /** Figures since the start. */
+  stats(): ZibratoStats {
+    return this.#client.stats()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  #handle(type: Type, name: string, options: InstrumentOptions<Level> = {}, combine?: Combine): Instrument {
+    const { level, source, tags } = this.#defaults
+    return this.#client.recorder.handle(
+      type,
+      {
+        name,
+        level: options.level ?? level,
+        source: options.source ?? source,
+        tags: options.tags === undefined ? tags : { ...tags, ...options.tags },
+        allowTags: options.allowTags,
+      },
+      combine,
+    )
+  }
+}

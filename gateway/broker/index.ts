@@ -1,0 +1,3 @@
+export { Broker } from './broker.ts'
+export type { BrokerOptions } from './broker.ts'
+export type { BrokerStats } from './stats.ts'

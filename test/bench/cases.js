@@ -1,0 +1,15 @@
+/** Names of the files in `cases/`, in the order in which they run. */
+export const CASES = [
+  'counter',
+  'labels',
+  'record',
+  'timer',
+  'time',
+  'seal',
+  'http-json',
+  'http-bundle',
+  'broker',
+  'merge',
+  'memory',
+  'commit',
+]

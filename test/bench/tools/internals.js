@@ -1,0 +1,10 @@
+// Pieces of the build that the package does not export. Types: see the sources.
+export { Distribution } from '../../../dist/client/sketch/distribution.js'
+export { encodeBundle } from '../../../dist/client/wire/bundle.js'
+export { FRAME_BYTES, FrameEncoder } from '../../../dist/client/wire/frame.js'
+export { SHARDS, TYPE_CODE, encodeKey, seriesKey } from '../../../dist/client/wire/series.js'
+export { MemoryState } from '../../../dist/backends/state/memory.js'
+export { FileState } from '../../../dist/backends/state/file.js'
+export { Scratch, Shard } from '../../../dist/backends/worker/shard.js'
+export { DEFAULT_PERCENTILES, decodeWindow } from '../../../dist/backends/worker/rollup.js'
+export { BrokerSink } from '../../../dist/gateway/sink.js'
