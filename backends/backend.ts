@@ -32,6 +32,12 @@ export abstract class Backend {
    */
   readonly inDoubt?: 'drop' | 'resend'
 
+  /**
+   * Whether series of a window belong together: it then comes in one piece, however large, where the worker has it in one.
+   * Otherwise windows of one end may come in several, with different series.
+   */
+  readonly wholeWindows: boolean = false
+
   /** Called once before anything else; throws when the backend can never work (a wrong option, no permission). */
   connect?(): Promise<void>
 
@@ -40,7 +46,8 @@ export abstract class Backend {
 
   /**
    * Takes one window. Resolves once the backend has accepted it; throws to be called again later with the same window,
-   * or a {@link PermanentError} to have it dropped and counted.
+   * or a {@link PermanentError} to have it dropped and counted. Until a window is settled no other comes in between, and
+   * its rollups keep their order; the objects may be others.
    *
    * @param signal aborted when the worker gives up waiting (a time limit, or it is stopping)
    */
@@ -50,9 +57,18 @@ export abstract class Backend {
   close?(): Promise<void>
 }
 
-/** What a backend throws when sending the window again cannot help (400, a bad token): it is dropped and counted. */
+/**
+ * What a backend throws when sending the window again cannot help (a 400): what was refused is dropped and counted, and
+ * what else was in the window counts as delivered.
+ */
 export class PermanentError extends Error {
   override readonly name: string = 'PermanentError'
+  /** How many of the window's rollups were refused; all of them when undefined. */
+  readonly refused: number | undefined
+  constructor(message: string, options: ErrorOptions & { readonly refused?: number } = {}) {
+    super(message, options)
+    this.refused = options.refused
+  }
 }
 
 /** What a backend throws when it was told how long to wait. */

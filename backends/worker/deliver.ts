@@ -1,4 +1,4 @@
-import type { Backend, RetryLaterError, Rollup, Window } from '../backend.ts'
+import type { Backend, PermanentError, RetryLaterError, Rollup, Window } from '../backend.ts'
 import type { OutboxEntry, State } from '../state/state.ts'
 import type { InDoubt } from '../url.ts'
 import { orAborted } from '../abort.ts'
@@ -34,8 +34,10 @@ export interface DeliveryFigures {
   delivered: number
   rollups: number
   failures: number
-  /** Refused for good. */
+  /** Windows refused for good, whole or in part. */
   refused: number
+  /** Rollups refused for good. */
+  rollupsRefused: number
   /** In doubt after a crash, and not sent again. */
   doubted: number
   pending: number
@@ -54,6 +56,7 @@ export class Delivery {
     rollups: 0,
     failures: 0,
     refused: 0,
+    rollupsRefused: 0,
     doubted: 0,
     pending: 0,
     error: undefined,
@@ -67,6 +70,8 @@ export class Delivery {
   #wake: (() => void) | undefined
   #interrupt: (() => void) | undefined
   #awake = false
+  // what failed comes again as it was, though other shards may have committed the same window since
+  #again: readonly OutboxEntry[] = []
 
   constructor(target: Target, state: State, windows: WindowCache, log: DeliveryLog) {
     this.target = target
@@ -103,7 +108,7 @@ export class Delivery {
     let doubtful = true
     let pause = 0
     while (!this.#abort.signal.aborted) {
-      let entries: OutboxEntry[] = []
+      let entries: readonly OutboxEntry[] = []
       try {
         if (doubtful) await this.#settleDoubts()
         doubtful = false
@@ -124,14 +129,18 @@ export class Delivery {
   }
 
   /** Entries of the oldest window that waits for this backend: all of them, or as many as go at once. */
-  async #next(): Promise<OutboxEntry[]> {
+  async #next(): Promise<readonly OutboxEntry[]> {
     const pending = (await this.#state.outbox()).filter((entry) => entry.pending.includes(this.target.key))
     this.figures.pending = pending.length
+    const waiting = new Set(pending.map(({ id }) => id))
+    // unless the outbox dropped it
+    if (this.#again.length > 0 && this.#again.every(({ id }) => waiting.has(id))) return this.#again
     const taken: OutboxEntry[] = []
+    const limit = this.target.backend.wholeWindows === true ? Number.POSITIVE_INFINITY : FLUSH_BYTES
     let bytes = 0
     // oldest first, so the entries of one end stand together
     for (const entry of pending) {
-      if (entry.end !== pending[0]?.end || (bytes > 0 && bytes + entry.bytes > FLUSH_BYTES)) break
+      if (entry.end !== pending[0]?.end || (bytes > 0 && bytes + entry.bytes > limit)) break
       taken.push(entry)
       bytes += entry.bytes
     }
@@ -142,6 +151,7 @@ export class Delivery {
   async #attempt(entries: readonly OutboxEntry[], pauseBefore: number): Promise<number> {
     const { backend, key, label, timeoutMs } = this.target
     const ids = entries.map(({ id }) => id)
+    this.#again = entries
     const window = await this.#windows.load(this.#state, ids)
     await this.#state.attempt(key, ids)
     const signal = AbortSignal.any([this.#abort.signal, AbortSignal.timeout(timeoutMs)])
@@ -158,8 +168,15 @@ export class Delivery {
       // by name: a backend's module may bring a copy of this package of its own
       const name = error instanceof Error ? error.name : ''
       if (name === 'PermanentError') {
+        const all = window.rollups.length
+        const refused = Math.min(all, (error as PermanentError).refused ?? all)
         this.figures.refused++
-        this.#log.warn({ backend: label, window: window.end, error: reason }, 'window refused for good, dropped')
+        this.figures.rollupsRefused += refused
+        this.figures.rollups += all - refused
+        this.#log.warn(
+          { backend: label, window: window.end, series: refused, of: all, error: reason },
+          'refused for good, dropped',
+        )
         await this.#settle(ids)
         return 0
       }
@@ -183,6 +200,7 @@ export class Delivery {
 
   /** Settles, however often it takes: a window that was accepted must not be handed over again. */
   async #settle(ids: readonly string[]): Promise<void> {
+    this.#again = []
     for (;;) {
       try {
         await this.#state.settle(this.target.key, ids)

@@ -38,6 +38,7 @@ export function workerMetrics(figures: WorkerFigures): string {
     perBackend('rollups_total', 'counter', 'Rollups delivered.', ({ rollups }) => rollups),
     perBackend('failures_total', 'counter', 'Deliveries that failed.', ({ failures }) => failures),
     perBackend('refused_total', 'counter', 'Deliveries refused for good, dropped.', (own) => own.refused),
+    perBackend('rollups_refused_total', 'counter', 'Rollups refused for good, dropped.', (own) => own.rollupsRefused),
     perBackend('doubted_total', 'counter', 'Windows in doubt after a crash, dropped.', ({ doubted }) => doubted),
     perBackend('pending', 'gauge', 'Windows waiting.', ({ pending }) => pending),
   ])

@@ -175,7 +175,7 @@ describe('delivery', () => {
     expect(backend.ends).toEqual([T0 / 1000 + 20])
     expect(delivery.figures).toMatchObject({ refused: 1, failures: 1 })
     expect(await pendingOf(state)).toBe(0)
-    expect(log.lines).toContain('warn window refused for good, dropped')
+    expect(log.lines).toContain('warn refused for good, dropped')
   })
 
   it.each([
