@@ -122,10 +122,9 @@ export class HttpTarget {
   }
 
   #failure({ status, text }: HttpAnswer, headers: Dispatcher.ResponseData['headers']): Error {
-    // oxlint-disable-next-line no-control-regex
     const excerpt = this.#url
       .redact(text)
-      .replace(/[\s\x00-\x1f\x7f]+/g, ' ')
+      .replace(/[\s\p{Cc}]+/gu, ' ')
       .trim()
       .slice(0, EXCERPT)
     const message = `${this.#name}: answered ${status}${excerpt === '' ? '' : `: ${excerpt}`}`
