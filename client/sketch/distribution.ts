@@ -8,6 +8,14 @@ export const RAW_VALUES = 64
 const SKETCH = 1
 const WEIGHTED = 2
 const WHOLE = 4
+const SURPLUS = 8
+
+/** What weights other than 1 added: how much less there would be had every value counted once. */
+interface Surplus {
+  count: number
+  sum: number
+  sumOfSquares: number
+}
 
 /**
  * The aggregate of a timer or histogram: count, sum, min, max, sum of squares, and either the values themselves (up to
@@ -26,6 +34,7 @@ export class Distribution {
   #raw = new Float64Array(8)
   // only once a weight other than 1 was seen
   #weights: Float64Array | undefined
+  #surplus: Surplus | undefined
   #sketched = false
   #zeros = 0
   #positive: Bins | undefined
@@ -44,6 +53,21 @@ export class Distribution {
   /** The weight of each of `values`, or undefined when all are 1. */
   get weights(): Float64Array | undefined {
     return this.#weights?.subarray(0, this.#rawLength)
+  }
+
+  /** How many values were taken, whatever they weigh. */
+  get samples(): number {
+    return this.#plain('count', () => 1)
+  }
+
+  /** What the values add up to when each counts once, whatever it weighs. */
+  get plainSum(): number {
+    return this.#plain('sum', (value) => value)
+  }
+
+  /** As {@link plainSum}, of the squares. */
+  get plainSumOfSquares(): number {
+    return this.#plain('sumOfSquares', (value) => value * value)
   }
 
   /** Weight of the exact zeros of a sketch. */
@@ -69,6 +93,7 @@ export class Distribution {
     this.sumOfSquares = 0
     this.#rawLength = 0
     this.#weights = undefined
+    this.#surplus = undefined
     this.#sketched = false
     this.#zeros = 0
     this.#positive?.clear()
@@ -82,6 +107,7 @@ export class Distribution {
     this.sumOfSquares += value * value * weight
     if (value < this.min) this.min = value
     if (value > this.max) this.max = value
+    if (weight !== 1) this.#weigh(value, weight)
     if (this.#sketched) this.#bin(value, weight)
     else this.#keep(value, weight)
   }
@@ -98,6 +124,7 @@ export class Distribution {
     }
     if (!other.#sketched) return
     if (!this.#sketched) this.#sketch()
+    if (other.#surplus !== undefined) this.#addSurplus(other.#surplus)
     this.#zeros += other.#zeros
     if (other.#positive !== undefined) (this.#positive ??= new Bins()).merge(other.#positive)
     if (other.#negative !== undefined) (this.#negative ??= new Bins()).merge(other.#negative)
@@ -127,18 +154,30 @@ export class Distribution {
   }
 
   /**
-   * flags u8 (1 sketch, 2 weighted values, 4 whole bin weights); count, sum, min, max, sum of squares f64; then values:
-   * number varint, values f64, weights f64 if weighted; or sketch: zeros f64, positive bins, negative bins.
+   * flags u8 (1 sketch, 2 weighted values, 4 whole bin weights, 8 surplus); count, sum, min, max, sum of squares f64; then
+   * values: number varint, values f64, weights f64 if weighted; or sketch: surplus of count, sum and sum of squares f64 if
+   * there is one, zeros f64, positive bins, negative bins.
    */
   encode(writer: Writer): void {
     const whole = this.#sketched && this.#positive?.whole !== false && this.#negative?.whole !== false
-    writer.u8((this.#sketched ? SKETCH : 0) | (this.#weights === undefined ? 0 : WEIGHTED) | (whole ? WHOLE : 0))
+    const surplus = this.#sketched ? this.#surplus : undefined
+    writer.u8(
+      (this.#sketched ? SKETCH : 0) |
+        (this.#weights === undefined ? 0 : WEIGHTED) |
+        (whole ? WHOLE : 0) |
+        (surplus === undefined ? 0 : SURPLUS),
+    )
     writer.finite(this.count)
     writer.finite(this.sum)
     writer.f64(this.min)
     writer.f64(this.max)
     writer.finite(this.sumOfSquares)
     if (this.#sketched) {
+      if (surplus !== undefined) {
+        writer.finite(surplus.count)
+        writer.finite(surplus.sum)
+        writer.finite(surplus.sumOfSquares)
+      }
       writer.finite(this.#zeros)
       ;(this.#positive ?? EMPTY).encode(writer, whole)
       ;(this.#negative ?? EMPTY).encode(writer, whole)
@@ -153,7 +192,7 @@ export class Distribution {
   static decode(reader: Reader, into: Distribution | undefined): void {
     const flags = reader.u8()
     const sketched = (flags & SKETCH) !== 0
-    if (flags > 7 || (sketched ? (flags & WEIGHTED) !== 0 : (flags & WHOLE) !== 0)) {
+    if (flags > 15 || (sketched ? (flags & WEIGHTED) !== 0 : (flags & (WHOLE | SURPLUS)) !== 0)) {
       throw new InvalidFrameError(`frame: a distribution has the flags ${flags}`)
     }
     const count = reader.finite()
@@ -172,7 +211,7 @@ export class Distribution {
       if (max > into.max) into.max = max
     }
     const seen = sketched
-      ? Distribution.#decodeSketch(reader, (flags & WHOLE) !== 0, into)
+      ? Distribution.#decodeSketch(reader, flags, into)
       : Distribution.#decodeValues(reader, (flags & WEIGHTED) !== 0, into)
     // both are sums of weights, which may have been added in another order
     if (Math.abs(Math.min(seen, Number.MAX_VALUE) - count) > count * 1e-6) {
@@ -180,8 +219,13 @@ export class Distribution {
     }
   }
 
-  static #decodeSketch(reader: Reader, whole: boolean, into: Distribution | undefined): number {
+  static #decodeSketch(reader: Reader, flags: number, into: Distribution | undefined): number {
     if (into !== undefined && !into.#sketched) into.#sketch()
+    const whole = (flags & WHOLE) !== 0
+    if ((flags & SURPLUS) !== 0) {
+      const surplus = { count: reader.finite(), sum: reader.finite(), sumOfSquares: reader.finite() }
+      if (into !== undefined) into.#addSurplus(surplus)
+    }
     const zeros = reader.finite()
     if (zeros < 0) throw new InvalidFrameError(`frame: zeros weigh ${zeros}`)
     if (into !== undefined) into.#zeros += zeros
@@ -222,8 +266,30 @@ export class Distribution {
   }
 
   #take(value: number, weight: number): void {
+    if (weight !== 1) this.#weigh(value, weight)
     if (this.#sketched) this.#bin(value, weight)
     else this.#keep(value, weight)
+  }
+
+  #weigh(value: number, weight: number): void {
+    const more = weight - 1
+    this.#addSurplus({ count: more, sum: value * more, sumOfSquares: value * value * more })
+  }
+
+  #addSurplus({ count, sum, sumOfSquares }: Surplus): void {
+    const surplus = (this.#surplus ??= { count: 0, sum: 0, sumOfSquares: 0 })
+    surplus.count += count
+    surplus.sum += sum
+    surplus.sumOfSquares += sumOfSquares
+  }
+
+  #plain(part: keyof Surplus, of: (value: number) => number): number {
+    if (this.#surplus === undefined) return this[part]
+    // of the values themselves nothing is lost to rounding
+    if (!this.#sketched) return this.values.reduce((sum, value) => sum + of(value), 0)
+    const plain = this[part] - this.#surplus[part]
+    // beyond the largest number nothing can be told apart any more
+    return Number.isFinite(plain) ? plain : this[part]
   }
 
   #keep(value: number, weight: number): void {

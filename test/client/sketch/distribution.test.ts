@@ -278,6 +278,35 @@ describe('a distribution', () => {
     expect(back.negative?.size).toBeGreaterThan(50)
   })
 
+  it('knows how many values there were and what they add up to, whatever they weigh and however they are merged', () => {
+    const sample = fc.tuple(fc.integer({ min: -1_000, max: 1_000 }), fc.constantFrom(1, 1, 2, 10, 4 / 3))
+    fc.assert(
+      fc.property(fc.array(fc.array(sample, { maxLength: 100 }), { maxLength: 5 }), (parts) => {
+        const all = parts.flat()
+        const merged = new Distribution()
+        parts.forEach((part, index) => {
+          if (part.length === 0) return
+          if (index % 2 === 0) merged.merge(of(part))
+          else decoded(encoded(of(part)), merged)
+        })
+        for (const each of all.length === 0 ? [merged] : [merged, of(all), decoded(encoded(merged))]) {
+          expect(each.samples).toBeCloseTo(all.length, 6)
+          expect(each.plainSum).toBeCloseTo(
+            all.reduce((sum, [value]) => sum + value, 0),
+            4,
+          )
+          expect(each.plainSumOfSquares / 1e6).toBeCloseTo(all.reduce((sum, [value]) => sum + value ** 2, 0) / 1e6, 6)
+        }
+      }),
+    )
+  })
+
+  it('keeps what weights add out of the way of numbers too large to tell apart', () => {
+    const huge = of(Array.from({ length: 100 }, (): Sample => [1.7e308, 1e10]))
+    expect([huge.samples, huge.plainSum]).toEqual([100, Infinity])
+    expect(decoded(encoded(huge)).plainSum).not.toBeNaN()
+  })
+
   it('answers of one bin a value between its bounds', () => {
     expect(valueOf(binOf(100))).toBeGreaterThan(99)
     const distribution = of(Array.from({ length: 100 }, (): Sample => [100, 1]))
