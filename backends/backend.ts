@@ -38,6 +38,12 @@ export abstract class Backend {
    */
   readonly wholeWindows: boolean = false
 
+  /**
+   * How long one `flush` may take, ms, whatever the option `timeout` says: for those that apply it to each of their steps
+   * and go on where they stopped.
+   */
+  readonly timeoutMs?: number
+
   /** Called once before anything else; throws when the backend can never work (a wrong option, no permission). */
   connect?(): Promise<void>
 
@@ -55,6 +61,12 @@ export abstract class Backend {
 
   /** Called once, last. Drains what `flush` has accepted. */
   close?(): Promise<void>
+
+  /** Where the HTTP port of `zibrato up` serves {@link handle}, such as `/prometheus`; for one that is asked, not told. */
+  readonly route?: string | undefined
+
+  /** Answers what is asked at {@link route}. */
+  handle?(request: Request): Response | Promise<Response>
 }
 
 /**
@@ -117,6 +129,7 @@ export interface GaugeRollup extends Base<'gauge'> {
   readonly readings: readonly (readonly [time: number, value: number])[]
 }
 
+/** A timer or histogram; one that is known and had no data, where that is asked for, has a count of 0 and only zeros. */
 export interface DistributionRollup extends Base<'timer' | 'histogram'> {
   readonly count: number
   readonly rate: number

@@ -17,17 +17,24 @@ export interface BatchOptions<B extends Batch> {
   /** A batch that has reached it takes nothing more. So leave room for what one rollup can become. */
   readonly limit: number
   /**
-   * Sends a batch. A {@link PermanentError} says that it, or `refused` of its rollups, will never be taken.
+   * Sends a batch. A {@link PermanentError} says that it will never be taken; with `refused`, that so many of its rollups
+   * will not be, and that the others are.
    */
   readonly post: (batch: B, signal: AbortSignal) => Promise<unknown>
   /**
    * Whether a batch that is refused is sent again in halves, so that a bad series takes no others along. For services that
-   * take a batch whole or not at all. Default true.
+   * take a batch whole or not at all; a number is how often that is done in a window. Default true: 200 times.
    */
-  readonly splits?: boolean
+  readonly splits?: boolean | number
+  /** How long one post may take, ms; default 20,000. */
+  readonly timeoutMs?: number | undefined
   /** Whether a batch that nobody answered is given up, as it may have been taken. Default false: it is sent again. */
   readonly dropUnanswered?: boolean
 }
+
+const POST_MS = 20_000
+/** How long a whole window may take: each post has its own limit, and the window goes on where it stopped. */
+export const WINDOW_MS = 3_600_000
 
 /** Posts of halves per window; then a refused batch is dropped whole. */
 const MOST_SPLITS = 200
@@ -48,6 +55,8 @@ interface Progress {
 export class Batches<B extends Batch> {
   readonly #options: BatchOptions<B>
   #progress: Progress | undefined
+  // one that was given up may still be on its way out
+  #last: Promise<void> = Promise.resolve()
 
   constructor(options: BatchOptions<B>) {
     this.#options = options
@@ -58,7 +67,13 @@ export class Batches<B extends Batch> {
    *
    * @throws what `post` throws; a PermanentError, telling how many rollups were refused, only when all else is taken
    */
-  async flush(window: Window, signal: AbortSignal): Promise<void> {
+  flush(window: Window, signal: AbortSignal): Promise<void> {
+    const flush = this.#last.then(() => this.#flush(window, signal))
+    this.#last = flush.catch(() => {})
+    return flush
+  }
+
+  async #flush(window: Window, signal: AbortSignal): Promise<void> {
     const progress = this.#resume(window)
     while (progress.next < window.rollups.length) {
       signal.throwIfAborted()
@@ -81,21 +96,23 @@ export class Batches<B extends Batch> {
 
   /** Sends one batch of the rollups before `to`, or, when it is refused, all that was in it in halves. */
   async #post(window: Window, progress: Progress, to: number, signal: AbortSignal): Promise<void> {
-    const { begin, limit, post, splits = true, dropUnanswered = false } = this.#options
+    const { begin, limit: full, post, splits = true, timeoutMs = POST_MS, dropUnanswered = false } = this.#options
+    const mostSplits = splits === true ? MOST_SPLITS : Number(splits)
     const from = progress.next
     const batch = begin(window)
     const breathe = pacer()
     let next = from
-    while (next < to && batch.size < limit) {
+    while (next < to && batch.size < full) {
       batch.add(window.rollups[next++] as Rollup)
       const pause = breathe()
       if (pause !== undefined) await pause
     }
     try {
-      if (batch.size > 0) await post(batch, signal)
+      const limit = AbortSignal.timeout(timeoutMs)
+      if (batch.size > 0) await post(batch, AbortSignal.any([signal, limit]))
     } catch (error) {
       if (error instanceof PermanentError) {
-        if (splits && next - from > 1 && progress.splits < MOST_SPLITS) {
+        if (error.refused === undefined && next - from > 1 && progress.splits < mostSplits) {
           await this.#halves(window, progress, next, signal)
           return
         }

@@ -1,6 +1,7 @@
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 import { Agent, type Dispatcher, request } from 'undici'
+import { UsageError } from '../client/errors.ts'
 import { PermanentError, RetryLaterError } from './backend.ts'
 import type { BackendUrl } from './url.ts'
 
@@ -51,7 +52,15 @@ export interface HttpAnswer {
   readonly status: number
   /** The beginning of the body. */
   readonly text: string
+  /** The same as bytes. */
+  readonly bytes: Uint8Array
 }
+
+/**
+ * What an answer comes to that is no 2xx, where the service has rules of its own; undefined leaves it to the common ones.
+ * `message` says what was answered and shows no secret.
+ */
+export type Judge = (answer: HttpAnswer, message: string) => Error | undefined
 
 export interface HttpRequest {
   readonly method?: 'POST' | 'HEAD' | 'GET'
@@ -70,18 +79,27 @@ export class HttpTarget {
   readonly #name: string
   readonly #base: string
   readonly #headers: Readonly<Record<string, string>>
+  readonly #judge: Judge | undefined
 
   /**
    * @param url whose secrets no error shows
    * @param name the backend's, begins every error
    * @param base scheme, host and port, and what comes before every path
    * @param headers of every request
+   * @param judge asked first about what is no 2xx
    */
-  constructor(url: BackendUrl, name: string, base: string, headers: Readonly<Record<string, string>> = {}) {
+  constructor(
+    url: BackendUrl,
+    name: string,
+    base: string,
+    headers: Readonly<Record<string, string>> = {},
+    judge?: Judge,
+  ) {
     this.#url = url
     this.#name = name
     this.#base = base.replace(/\/+$/, '')
     this.#headers = headers
+    this.#judge = judge
   }
 
   /**
@@ -111,8 +129,9 @@ export class HttpTarget {
         body: payload,
         signal,
       })
-      const text = await beginningOf(response.body)
-      return { answer: { status: response.statusCode, text }, headers: response.headers }
+      const bytes = await beginningOf(response.body)
+      const answer = { status: response.statusCode, text: bytes.toString('utf8'), bytes }
+      return { answer, headers: response.headers }
     } catch (cause) {
       const { code = '' } = cause as { code?: string }
       const reason = signal.aborted ? 'no answer in time' : this.#url.redact((cause as Error).message) || code
@@ -121,13 +140,16 @@ export class HttpTarget {
     }
   }
 
-  #failure({ status, text }: HttpAnswer, headers: Dispatcher.ResponseData['headers']): Error {
+  #failure(answer: HttpAnswer, headers: Dispatcher.ResponseData['headers']): Error {
+    const { status, text } = answer
     const excerpt = this.#url
       .redact(text)
       .replace(/[\s\p{Cc}]+/gu, ' ')
       .trim()
       .slice(0, EXCERPT)
     const message = `${this.#name}: answered ${status}${excerpt === '' ? '' : `: ${excerpt}`}`
+    const judged = this.#judge?.(answer, message)
+    if (judged !== undefined) return judged
     if (REFUSED.has(status)) return new PermanentError(message)
     const waitMs = retryAfterMs(headers['retry-after'])
     if (waitMs > 0) return new RetryLaterError(message, waitMs)
@@ -135,6 +157,22 @@ export class HttpTarget {
     const wayOut = MENDABLE[status]
     return new Error(wayOut === undefined ? message : `${message}; ${wayOut}`)
   }
+}
+
+/**
+ * Scheme, host and port of a URL such as `influx+https://host:8086`, as HTTP has them.
+ *
+ * @param port of http where the URL names none; for https it is 443
+ * @throws UsageError for another scheme and for a URL without a host
+ */
+export function originOf({ scheme, host, port, label }: BackendUrl, httpPort: number): string {
+  const [name = '', protocol = ''] = scheme.split('+')
+  if (protocol !== 'http' && protocol !== 'https') {
+    throw new UsageError(`${label}: does not say how to connect; write ${name}+http://host or ${name}+https://host`)
+  }
+  if (host === '') throw new UsageError(`${scheme}: names no host; write ${scheme}://host`)
+  const address = host.includes(':') ? `[${host}]` : host
+  return `${protocol}://${address}:${port ?? (protocol === 'https' ? 443 : httpPort)}`
 }
 
 /** `Retry-After`, in seconds or as a date, as milliseconds from now; 0 when there is none. */
@@ -145,7 +183,7 @@ export function retryAfterMs(header: string | string[] | undefined, nowMs: numbe
   return ms > 0 ? Math.min(ms, LONGEST_WAIT_MS) : 0
 }
 
-async function beginningOf(body: Dispatcher.ResponseData['body']): Promise<string> {
+async function beginningOf(body: Dispatcher.ResponseData['body']): Promise<Buffer> {
   const chunks: Buffer[] = []
   let size = 0
   // leaving the loop lets go of the rest
@@ -154,5 +192,5 @@ async function beginningOf(body: Dispatcher.ResponseData['body']): Promise<strin
     size += chunk.length
     if (size >= ANSWER_BYTES) break
   }
-  return Buffer.concat(chunks).subarray(0, ANSWER_BYTES).toString('utf8')
+  return Buffer.concat(chunks).subarray(0, ANSWER_BYTES)
 }

@@ -5,6 +5,15 @@ import { BackendUrl, type Env, type InDoubt, parseBackendUrl } from './url.ts'
 const SCHEMES: ReadonlyMap<string, (url: BackendUrl) => Promise<Backend>> = new Map([
   ['console', async (url: BackendUrl) => new (await import('./console.ts')).ConsoleBackend(url)],
   ['file', async (url: BackendUrl) => new (await import('./file.ts')).FileBackend(url)],
+  ['statsd', async (url: BackendUrl) => new (await import('./statsd.ts')).StatsdBackend(url)],
+  ['graphite', async (url: BackendUrl) => new (await import('./graphite.ts')).GraphiteBackend(url)],
+  ['otlp', async (url: BackendUrl) => new (await import('./otlp.ts')).OtlpBackend(url)],
+  ['influx', async (url: BackendUrl) => new (await import('./influx.ts')).InfluxBackend(url)],
+  ['librato', async (url: BackendUrl) => new (await import('./librato.ts')).LibratoBackend(url)],
+  ['datadog', async (url: BackendUrl) => new (await import('./datadog.ts')).DatadogBackend(url)],
+  ['prometheus', async (url: BackendUrl) => new (await import('./prometheus.ts')).PrometheusBackend(url)],
+  ['prometheus+http', async (url: BackendUrl) => new (await import('./remote-write.ts')).RemoteWriteBackend(url)],
+  ['prometheus+https', async (url: BackendUrl) => new (await import('./remote-write.ts')).RemoteWriteBackend(url)],
   ['module', async (url: BackendUrl) => (await import('./module.ts')).openModule(url)],
 ])
 

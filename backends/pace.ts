@@ -24,3 +24,22 @@ export function pacer(sliceMs: number = SLICE_MS): () => Promise<void> | undefin
     })
   }
 }
+
+/** Runs work that comes in slices to its end, and lets the event loop breathe on the way. */
+export async function paced<Result>(work: Iterator<void, Result>): Promise<Result> {
+  const breathe = pacer()
+  for (;;) {
+    const step = work.next()
+    if (step.done === true) return step.value
+    const pause = breathe()
+    if (pause !== undefined) await pause
+  }
+}
+
+/** Runs work that comes in slices to its end. */
+export function atOnce<Result>(work: Iterator<void, Result>): Result {
+  for (;;) {
+    const step = work.next()
+    if (step.done === true) return step.value
+  }
+}

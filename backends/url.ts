@@ -9,7 +9,7 @@ export type InDoubt = 'drop' | 'resend'
 export type Env = Readonly<Record<string, string | undefined>>
 
 const REFERENCE = /\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))/g
-const SECRET = /token|secret|passw|key|auth|credential/i
+const SECRET = /token|secret|passw|key|auth|credential|header/i
 const COMMON = ['in-doubt', 'timeout', 'known-as'] as const
 
 interface Parts {
@@ -163,17 +163,24 @@ class PartReader {
     let value = ''
     let end = 0
     for (const match of raw.matchAll(REFERENCE)) {
-      value += this.#decode(raw.slice(end, match.index), what) + this.#lookUp((match[1] ?? match[2]) as string)
+      const found = this.#lookUp((match[1] ?? match[2]) as string)
+      // a service that complains about `name=$KEY` shows the key alone
+      if (secret !== 'never') this.#hide(found)
+      value += this.#decode(raw.slice(end, match.index), what) + found
       end = match.index + match[0].length
     }
     value += this.#decode(raw.slice(end), what)
-    // a shorter one would also hit words that have nothing to do with it
-    if (value.length >= 4 && (secret === 'always' || (secret === 'if-referenced' && end > 0))) this.secrets.add(value)
+    if (secret === 'always' || (secret === 'if-referenced' && end > 0)) this.#hide(value)
     return value
   }
 
   fail(problem: string, options?: ErrorOptions): UsageError {
     return new UsageError(`backend URL ${this.#scheme}: ${problem}`, options)
+  }
+
+  #hide(secret: string): void {
+    // a shorter one would also hit words that have nothing to do with it
+    if (secret.length >= 4) this.secrets.add(secret)
   }
 
   #decode(raw: string, what: string): string {

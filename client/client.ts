@@ -28,6 +28,7 @@ export class Client {
     this.recorder = new Recorder({
       ...(options.maxSeries === undefined ? {} : { maxSeries: options.maxSeries }),
       immediate: intervalMs === 0,
+      carries: transport.carries,
       onFrame: (frame) => this.transport.send([frame]),
       now: clock === undefined ? Date.now : () => clock.now(),
       clock: clock === undefined ? () => performance.now() : () => clock.elapsed?.() ?? clock.now(),
@@ -96,6 +97,7 @@ export function createClient(options: ZibratoOptions, platform: Platform): [Clie
       throw new UsageError(`Zibrato: ${name} ${String(value)} makes no sense; give a number from 1 up, or leave it out`)
     }
   }
+  checkFormat(options, defaults)
   const transport = options.transport ?? openTransport(options, platform, warn)
   return [new Client(options, platform, transport, warn), defaults]
 }
@@ -111,6 +113,9 @@ function openTransport(options: ZibratoOptions, platform: Platform, warn: Warnin
     return new NowhereTransport()
   }
   if (/^https?:\/\//.test(url)) {
+    if (options.format === 'text') {
+      throw new UsageError(`Zibrato: format 'text' goes to a broker; give its tcp:// url, or leave out format`)
+    }
     return new HttpTransport({
       url,
       token: options.token ?? platform.env('ZIBRATO_TOKEN'),
@@ -125,10 +130,24 @@ function openTransport(options: ZibratoOptions, platform: Platform, warn: Warnin
         `Zibrato: ${url} needs raw sockets, which there are none of here; use the gateway's https:// url`,
       )
     }
-    const { curve, waitingBytes, sentBytes } = options
-    return platform.openTcp({ url, curve, waitingBytes, sentBytes, warn })
+    const { curve, format, waitingBytes, sentBytes } = options
+    return platform.openTcp({ url, curve, format, waitingBytes, sentBytes, warn })
   }
   throw new UsageError(`Zibrato: url ${JSON.stringify(url)} is neither tcp://host:port nor https://...`)
+}
+
+/** @throws UsageError for a format that is none, or that cannot say what every instrument would have to */
+function checkFormat({ format, transport }: ZibratoOptions, { source, tags }: Defaults): void {
+  if (format === undefined || format === 'frames') return
+  if (format !== 'text') {
+    throw new UsageError(`Zibrato: format ${JSON.stringify(format)} is neither 'frames' nor 'text'`)
+  }
+  if (transport !== undefined) {
+    throw new UsageError(`Zibrato: format 'text' goes to a broker's tcp:// url; leave out transport, or format`)
+  }
+  if (source.includes('|') || Object.keys(tags).length > 0) {
+    throw new UsageError(`Zibrato: text lines have no tags and no "|" in a source; leave them out, or format: 'text'`)
+  }
 }
 
 function bracketed(host: string): string {

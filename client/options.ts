@@ -15,6 +15,11 @@ export interface ZibratoOptions<Level extends string = string> {
   readonly port?: number | undefined
   /** The gateway's token. Default `ZIBRATO_TOKEN`. */
   readonly token?: string | undefined
+  /**
+   * What travels to a broker: frames, or `text`, the lines of Zibrato for Python 0.2, for brokers and subscribers that know
+   * nothing else. Default `frames`.
+   */
+  readonly format?: 'frames' | 'text' | undefined
   /** CURVE keys of a broker that asks for them. */
   readonly curve?: CurveKeys | undefined
   /** Where measurements are made. Default `ZIBRATO_SOURCE`, else `not_specified`. */
@@ -75,6 +80,7 @@ export interface Closable {
 export interface TcpOptions {
   readonly url: string
   readonly curve: CurveKeys | undefined
+  readonly format: 'frames' | 'text' | undefined
   readonly waitingBytes: number | undefined
   readonly sentBytes: number | undefined
   readonly warn: WarningSink

@@ -9,6 +9,16 @@ import { Meter } from './meter.ts'
 import { Timer } from './timer.ts'
 import { Unique } from './unique.ts'
 
+/** The handle of each type. */
+export interface Handles {
+  readonly counter: Counter
+  readonly meter: Meter
+  readonly gauge: Gauge
+  readonly timer: Timer
+  readonly histogram: Histogram
+  readonly set: Unique
+}
+
 /** @throws InvalidMeasurementError when there is no such type */
 export function createInstrument(
   type: Type,

@@ -6,6 +6,8 @@ import { Path, findTags, growTags } from './path.ts'
 export interface Registrar {
   /** Whether each measurement becomes a frame at once. */
   readonly immediate: boolean
+  /** Whether each value of a timer or histogram does, though other measurements wait. */
+  readonly singly: boolean
   /** ms since the epoch. */
   readonly now: () => number
   /** ms since some fixed point, for durations. */
@@ -56,7 +58,7 @@ export abstract class Instrument<Tag extends string = string> {
   #children: Path<Instrument> | undefined
 
   /** @internal */
-  constructor(recorder: Registrar, identity: Identity, key: EncodedKey) {
+  constructor(recorder: Registrar, identity: Identity, key: EncodedKey, immediate: boolean = recorder.immediate) {
     this.recorder = recorder
     this.identity = identity
     this.key = key
@@ -64,7 +66,7 @@ export abstract class Instrument<Tag extends string = string> {
     this.source = identity.source
     this.level = identity.level
     this.tags = identity.tags
-    this.immediate = recorder.immediate
+    this.immediate = immediate
   }
 
   /**

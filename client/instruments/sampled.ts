@@ -1,12 +1,17 @@
 import { Distribution } from '../sketch/distribution.ts'
 import type { FrameEncoder } from '../wire/frame.ts'
-import { TYPE_CODE } from '../wire/series.ts'
-import { Instrument } from './instrument.ts'
+import { type EncodedKey, TYPE_CODE } from '../wire/series.ts'
+import { type Identity, Instrument, type Registrar } from './instrument.ts'
 
 /** What timers and histograms share: values of which the distribution matters. */
 export abstract class Sampled<Tag extends string = string> extends Instrument<Tag> {
   abstract override readonly type: 'timer' | 'histogram'
   readonly #aggregate = new Distribution()
+
+  /** @internal */
+  constructor(recorder: Registrar, identity: Identity, key: EncodedKey) {
+    super(recorder, identity, key, recorder.immediate || recorder.singly)
+  }
 
   /** Records a finite number; of a timer, seconds. */
   record(value: number): void {

@@ -20,6 +20,12 @@ export class Unique<Tag extends string = string> extends Instrument<Tag> {
     this.touch()
   }
 
+  /** @internal {@link add} of a text that is there as its UTF-8. */
+  addBytes(bytes: Uint8Array, start: number, end: number): void {
+    this.#aggregate.addBytes(bytes, start, end)
+    this.touch()
+  }
+
   /** @internal */
   take(value: number | string): void {
     this.add(value)

@@ -1,10 +1,10 @@
 import { InvalidMeasurementError, UsageError } from '../errors.ts'
-import { createInstrument } from '../instruments/create.ts'
+import { type Handles, createInstrument } from '../instruments/create.ts'
 import type { Identity, Instrument, Registrar } from '../instruments/instrument.ts'
 import { findTags, growTags } from '../instruments/path.ts'
 import { type Measurement, SECONDS } from '../measurement.ts'
 import { COMBINES, type Combine } from '../sketch/gauge.ts'
-import type { SealedFrame } from '../transport/transport.ts'
+import type { Carries, SealedFrame } from '../transport/transport.ts'
 import type { WarningSink } from '../warning.ts'
 import type { Defaults } from './defaults.ts'
 import { FRAME_BYTES, FrameEncoder, type Publisher, newPublisher } from '../wire/frame.ts'
@@ -18,11 +18,15 @@ import {
   seriesKey,
 } from '../wire/series.ts'
 
+export type { Handles } from '../instruments/create.ts'
+
 export interface RecorderOptions {
   /** Series at the most; what comes beyond is counted in `zibrato.overflow`. Default 5,000. */
   readonly maxSeries?: number
   /** Whether each measurement becomes a frame at once, handed to `onFrame`. Default false. */
   readonly immediate?: boolean
+  /** What the frames can carry; everything when undefined. */
+  readonly carries?: Carries | undefined
   readonly onFrame: (frame: SealedFrame) => void
   /** ms since the epoch. */
   readonly now: () => number
@@ -39,7 +43,7 @@ export const OVERFLOW = 'zibrato.overflow'
 interface Group {
   readonly level: string
   readonly shard: number
-  readonly handles: Instrument[]
+  handles: Instrument[]
   seq: number
   sealedMs: number
 }
@@ -48,6 +52,8 @@ interface Group {
 export class Recorder implements Registrar {
   /** Whether each measurement becomes a frame at once. */
   readonly immediate: boolean
+  /** Whether each value of a timer or histogram does. */
+  readonly singly: boolean
   readonly now: () => number
   readonly clock: () => number
   /** Measurements not taken, by reason. */
@@ -69,6 +75,7 @@ export class Recorder implements Registrar {
   constructor(options: RecorderOptions) {
     this.#options = options
     this.immediate = options.immediate ?? false
+    this.singly = options.carries?.singly ?? false
     this.now = options.now
     this.clock = options.clock
     this.#maxSeries = options.maxSeries ?? 5_000
@@ -86,7 +93,7 @@ export class Recorder implements Registrar {
    * @throws InvalidMeasurementError when no series may have that name, source, tag or level
    * @throws UsageError when a gauge of that series combines otherwise, or by no known way
    */
-  handle(type: Type, identity: Identity, combine: Combine = 'last'): Instrument {
+  handle<T extends Type>(type: T, identity: Identity, combine: Combine = 'last'): Handles[T] {
     checkLevel(identity.level)
     if (!COMBINES.includes(combine)) {
       throw new UsageError(
@@ -104,7 +111,7 @@ export class Recorder implements Registrar {
           `already and cannot by "${combine}" too; use one of them everywhere`,
       )
     }
-    return handle
+    return handle as Handles[T]
   }
 
   /**
@@ -166,7 +173,25 @@ export class Recorder implements Registrar {
     this.#paths = 0
     this.#handles.clear()
     this.#series.clear()
-    for (const group of this.#groups.values()) group.handles.length = 0
+    for (const group of this.#groups.values()) group.handles = []
+  }
+
+  /**
+   * Forgets the handles that `idle` names, and what they hold: so {@link seal} first. Only for whoever lets go of them too,
+   * and takes no one-shot measurements.
+   */
+  forget(idle: (handle: Instrument) => boolean): void {
+    const levels = new Set<string>()
+    for (const group of this.#groups.values()) {
+      levels.add(group.level)
+      group.handles = group.handles.filter((handle) => !idle(handle))
+    }
+    for (const [id, handle] of this.#handles) {
+      if (!idle(handle)) continue
+      this.#handles.delete(id)
+      const series = id.slice(handle.level.length + 1)
+      if (![...levels].some((level) => this.#handles.has(`${level}\0${series}`))) this.#series.delete(series)
+    }
   }
 
   /** @internal Counts a value that is no measurement, and says so once per name. */
@@ -246,6 +271,7 @@ export class Recorder implements Registrar {
     const id = `${identity.level}\0${series}`
     const known = this.#handles.get(id)
     if (known !== undefined) return known
+    this.#options.carries?.check(type, identity, combine ?? 'last')
     if (bounded && this.#series.size >= this.#maxSeries && !this.#series.has(series)) {
       this.#overflow(identity)
       return this.#overflowHandle(type, identity)

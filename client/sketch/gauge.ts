@@ -72,7 +72,7 @@ export class Gauge {
     this.#read(whole(timeMs), value)
   }
 
-  /** {@link set} by whoever knows the order: of two readings at one time the one that comes last stays. */
+  /** {@link set} by whoever knows the order: of two readings at one time the one that comes last stays, not the larger. */
   setNext(value: number, timeMs: number): void {
     this.#note(value)
     const time = whole(timeMs)
@@ -84,7 +84,7 @@ export class Gauge {
       this.#values[last] = value
       return
     }
-    this.#read(time, value)
+    this.#read(time, value, true)
   }
 
   merge(other: Gauge): void {
@@ -197,7 +197,7 @@ export class Gauge {
     if (value > this.max) this.max = value
   }
 
-  #read(time: number, value: number): void {
+  #read(time: number, value: number, isNext = false): void {
     const times = this.#times
     const values = this.#values
     const second = Math.floor(time / 1000)
@@ -205,7 +205,7 @@ export class Gauge {
     while (place > 0 && Math.floor((times[place - 1] as number) / 1000) > second) place--
     if (place > 0 && Math.floor((times[place - 1] as number) / 1000) === second) {
       const kept = times[place - 1] as number
-      if (time > kept || (time === kept && value > (values[place - 1] as number))) {
+      if (time > kept || (time === kept && (isNext || value > (values[place - 1] as number)))) {
         times[place - 1] = time
         values[place - 1] = value
       }

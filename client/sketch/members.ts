@@ -1,6 +1,6 @@
 import { InvalidFrameError } from '../errors.ts'
 import type { Reader, Writer } from '../wire/bytes.ts'
-import { type Hash64, hashMember } from '../wire/hash.ts'
+import { type Hash64, hashMember, hashMemberBytes } from '../wire/hash.ts'
 import { HyperLogLog, MAX_RANK, REGISTERS } from './hyperloglog.ts'
 
 /** Distinct members up to which their hashes are kept, so that the number is exact. */
@@ -38,6 +38,12 @@ export class Members {
 
   add(member: string): void {
     hashMember(member, scratch)
+    this.addHash(scratch.high, scratch.low)
+  }
+
+  /** {@link add} of a text that is there as its UTF-8. */
+  addBytes(bytes: Uint8Array, start: number, end: number): void {
+    hashMemberBytes(bytes, start, end, scratch)
     this.addHash(scratch.high, scratch.low)
   }
 

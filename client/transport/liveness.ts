@@ -1,5 +1,5 @@
-import { BEAT_MS, BROKER_TOPIC, PING_PREFIX, PONG_PREFIX } from '../wire/topic.ts'
-import type { Ring } from './ring.ts'
+import { BEAT_MS, BROKER_TOPIC, JOURNAL_PREFIX, PING_PREFIX, PONG_PREFIX } from '../wire/topic.ts'
+import type { Backlog } from './backlog.ts'
 
 /** A broker that says nothing for this long is taken for dead, well before sent frames are forgotten. */
 const SILENCE_MS = 3 * BEAT_MS
@@ -20,7 +20,7 @@ const SUBSCRIBE = 1
  * that it was away.
  */
 export class Liveness {
-  readonly #ring: Ring
+  readonly #backlog: Backlog
   readonly #now: () => number
   readonly #random: () => number
   #greeted = false
@@ -32,15 +32,21 @@ export class Liveness {
   #unconfirmed = false
   #asked: string | undefined
   #askedAt = 0
+  #journal: string | undefined
 
-  constructor(ring: Ring, now: () => number = () => performance.now(), random: () => number = Math.random) {
-    this.#ring = ring
+  constructor(backlog: Backlog, now: () => number = () => performance.now(), random: () => number = Math.random) {
+    this.#backlog = backlog
     this.#now = now
     this.#random = random
   }
 
   get connected(): boolean {
-    return this.#greeted ? !this.#silent : this.#ring.subscribed
+    return this.#greeted ? !this.#silent : this.#backlog.subscribed
+  }
+
+  /** Which journal the broker writes, as it says itself; undefined: none, or not said yet. */
+  get journal(): string | undefined {
+    return this.#journal
   }
 
   /** Whether a broker that used to beat has stopped. */
@@ -79,9 +85,11 @@ export class Liveness {
   hear(first: number, message: string): void {
     if (first > SUBSCRIBE) this.#hearBroker(message)
     else if (first === SUBSCRIBE) this.#subscribe(message.slice(1))
-    else {
+    else if (message.startsWith(JOURNAL_PREFIX, 1)) {
+      if (this.#journal === message.slice(1 + JOURNAL_PREFIX.length)) this.#journal = undefined
+    } else {
       this.#taken.delete(message.slice(1))
-      this.#ring.unsubscribe(message.slice(1))
+      this.#backlog.unsubscribe(message.slice(1))
     }
   }
 
@@ -90,7 +98,7 @@ export class Liveness {
     if (!this.#greeted || this.#silent || this.#now() - this.#heardAt < SILENCE_MS) return
     this.#silent = true
     this.#asked = undefined
-    this.#ring.resend()
+    this.#backlog.resend()
   }
 
   #hearBroker(message: string): void {
@@ -107,16 +115,22 @@ export class Liveness {
       this.#greeted = true
       this.#connectedAt = this.#now()
       this.#asked = undefined
+      this.#journal = undefined
       this.#taken.clear()
-      this.#ring.disconnect()
+      this.#backlog.disconnect()
+      return
+    }
+    if (topic.startsWith(JOURNAL_PREFIX)) {
+      this.#alive()
+      this.#journal = topic.slice(JOURNAL_PREFIX.length)
       return
     }
     if (this.#connectedAt === 0) this.#connectedAt = this.#now()
     if (this.#greeted) this.#alive()
     // a foreign broker may have been away; it may also just have a second subscriber, which the filter sorts out
-    else if (this.#taken.has(topic)) this.#ring.resend()
+    else if (this.#taken.has(topic)) this.#backlog.resend()
     if (!topic.startsWith('?')) this.#taken.add(topic)
-    this.#ring.subscribe(topic)
+    this.#backlog.subscribe(topic)
   }
 
   #alive(): void {

@@ -1,4 +1,5 @@
 import { ONLOOKER_TOPICS, frameTopic, topicShard } from '../wire/topic.ts'
+import type { Backlog, Outgoing } from './backlog.ts'
 import { type Message, type Queue, closeMessage, emptyQueue, isWaiting } from './queue.ts'
 import type { SealedFrame, TransportStats } from './transport.ts'
 
@@ -27,7 +28,7 @@ export interface RingOptions {
 }
 
 /** What the ring hands out to be sent. */
-export interface Taken {
+export interface Taken extends Outgoing {
   readonly topic: string
   readonly bundle: Uint8Array
   /** How many it holds. */
@@ -58,7 +59,8 @@ const OPEN_MS = 1_000
  *
  * Pure state: no clock, socket or timer of its own.
  */
-export class Ring {
+export class Ring implements Backlog {
+  readonly unit = 'frames'
   readonly #queues = new Map<string, Queue>()
   readonly #ready = new Set<Queue>()
   readonly #subscriptions = new Set<string>()
@@ -142,7 +144,7 @@ export class Ring {
     this.#ready.delete(queue)
     if (isWaiting(queue)) this.#ready.add(queue)
     this.#boundSent(message.sentMs)
-    return { topic: queue.topic, bundle: message.bundle, frames: message.frames, message, queue, shown: false }
+    return taken(queue, message, false)
   }
 
   /** Takes back what a socket refused; it goes out next. */
@@ -262,7 +264,7 @@ export class Ring {
         continue
       }
       message.shown = true
-      return { topic: queue.topic, bundle: message.bundle, frames: message.frames, message, queue, shown: true }
+      return taken(queue, message, true)
     }
     return undefined
   }
@@ -381,6 +383,12 @@ export class Ring {
     }
     return found
   }
+}
+
+function taken(queue: Queue, message: Message, shown: boolean): Taken {
+  const { topic } = queue
+  const { bundle, frames } = message
+  return { parts: [topic, bundle], topic, bundle, frames, message, queue, shown }
 }
 
 function matches(prefixes: ReadonlySet<string>, topic: string): boolean {

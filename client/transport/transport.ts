@@ -1,3 +1,6 @@
+import type { Combine } from '../sketch/gauge.ts'
+import type { Tags, Type } from '../wire/series.ts'
+
 /** A frame as it leaves its maker; the bytes never change after this. */
 export interface SealedFrame {
   readonly bytes: Uint8Array
@@ -8,8 +11,24 @@ export interface SealedFrame {
   readonly closedMs: number
 }
 
+/** What a transport carries, where that is not everything. */
+export interface Carries {
+  /** Whether timers and histograms have to make a frame of every value at once. */
+  readonly singly: boolean
+
+  /** @throws InvalidMeasurementError for a series that it does not carry */
+  check(
+    type: Type,
+    identity: { readonly name: string; readonly source: string; readonly tags: Tags },
+    combine: Combine,
+  ): void
+}
+
 /** How frames get from a client towards the broker. */
 export interface Transport {
+  /** Undefined: every frame. */
+  readonly carries?: Carries | undefined
+
   /**
    * Takes frames; never throws, never blocks. False when none of them was taken because the transport is full and was made
    * to refuse (a gateway's); a client's drops its oldest instead and counts them.

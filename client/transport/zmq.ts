@@ -1,9 +1,11 @@
 import type { XPublisher } from 'zeromq'
 import { type CurveKeys, socketOptions } from '../curve.ts'
 import type { WarningSink } from '../warning.ts'
+import type { Backlog } from './backlog.ts'
+import { LINES_CARRY, LineBacklog } from './lines.ts'
 import { Liveness } from './liveness.ts'
 import { Ring, type RingOptions } from './ring.ts'
-import type { SealedFrame, Transport, TransportStats } from './transport.ts'
+import type { Carries, SealedFrame, Transport, TransportStats } from './transport.ts'
 
 /** How often the socket is looked at: when frames could go out or the connection is new, and when all is quiet. */
 const BUSY_MS = 5
@@ -15,19 +17,27 @@ export interface ZmqTransportOptions extends Partial<Omit<RingOptions, 'now' | '
   /** `tcp://host:port`, the broker's publishers' port. */
   readonly url: string
   readonly curve?: CurveKeys | undefined
+  /** Default `frames`; `text` is what Zibrato for Python 0.2 wrote. */
+  readonly format?: Format | undefined
+  /** A third part for every message of frames, by which the broker knows that they are in the journal already. */
+  readonly mark?: (() => string | undefined) | undefined
   readonly warn: WarningSink
 }
 
+/** What travels. */
+export type Format = 'frames' | 'text'
+
 /**
- * Publishes frames to a broker. The socket is polled from an unreferenced timer, because a pending receive would keep the
+ * Publishes frames to a broker, or text lines made of them. The socket is polled from an unreferenced timer, because a pending receive would keep the
  * program alive; it is the XPUB kind, so that it can see who takes what, and nothing is sent that nobody takes.
  *
  * ZeroMQ hides lost connections from this kind of socket: it goes on taking messages for a broker that is gone. What the
  * broker says for itself shows them instead, see {@link Liveness}.
  */
 export class ZmqTransport implements Transport {
+  readonly carries: Carries | undefined
   readonly #options: ZmqTransportOptions
-  readonly #ring: Ring
+  readonly #backlog: Backlog
   #socket: XPublisher | undefined
   #opening: Promise<void>
   #isWritten: () => boolean = () => true
@@ -43,42 +53,43 @@ export class ZmqTransport implements Transport {
 
   constructor(options: ZmqTransportOptions) {
     this.#options = options
-    this.#ring = new Ring({
-      ...(options.waitingBytes === undefined ? {} : { waitingBytes: options.waitingBytes }),
-      ...(options.sentBytes === undefined ? {} : { sentBytes: options.sentBytes }),
-      refuse: options.refuse ?? false,
-      now: () => performance.now(),
-      onShortHorizon: (horizonMs) =>
-        options.warn({
-          code: 'ZIBRATO_SHORT_HORIZON',
-          message: `sent frames are kept ${Math.round(horizonMs)} ms instead of 15 s; raise sentBytes`,
-        }),
-    })
-    this.#liveness = new Liveness(this.#ring)
+    this.carries = options.format === 'text' ? LINES_CARRY : undefined
+    this.#backlog = options.format === 'text' ? lines(options) : ring(options)
+    this.#liveness = new Liveness(this.#backlog)
     this.#opening = this.#open()
   }
 
   /** Whether new frames would be refused. */
   get full(): boolean {
-    return this.#ring.full
+    return this.#backlog.full
   }
 
   /** Whether a worker takes anything. */
   get subscribed(): boolean {
-    return this.#ring.subscribed
+    return this.#backlog.subscribed
   }
 
   /** @param promised whether they hold what was already acknowledged: these are never refused */
   send(frames: readonly SealedFrame[], promised = false): boolean {
     if (this.#closed && this.#options.refuse === true) return false
-    if (!this.#ring.push(frames, promised)) return false
-    if (this.#closed) this.#ring.abandon(false)
+    if (!this.#backlog.push(frames, promised)) return false
+    if (this.#closed) this.#backlog.abandon(false)
     this.#wake(0)
     return true
   }
 
   connected(): boolean {
     return this.#liveness.connected
+  }
+
+  /** How long the connection has lasted, ms; 0 without one. */
+  get connectedMs(): number {
+    return this.connected() ? this.#liveness.connectedMs : 0
+  }
+
+  /** Which journal the broker writes; undefined: none, or not said yet. */
+  get journal(): string | undefined {
+    return this.#liveness.journal
   }
 
   async drain(timeoutMs: number): Promise<void> {
@@ -101,19 +112,19 @@ export class ZmqTransport implements Transport {
     clearTimeout(this.#timer)
     const { confirmed } = this.#liveness
     // sent, perhaps to a broker that is gone: counted as unknown rather than not at all
-    if (!confirmed) this.#ring.resend()
-    const { pressing } = this.#ring
-    const unheard = this.connected() ? 0 : this.#ring.waiting - pressing
+    if (!confirmed) this.#backlog.resend()
+    const { pressing } = this.#backlog
+    const unheard = this.connected() ? 0 : this.#backlog.waiting - pressing
     if (pressing + unheard > 0) {
       const fate = !confirmed
         ? 'may not have arrived: the broker does not answer'
         : `did not go out: ${this.connected() ? 'nobody took them' : 'no connection'}`
       this.#options.warn({
         code: 'ZIBRATO_TRANSPORT',
-        message: `closed with ${pressing + unheard} frames for ${this.#options.url} that ${fate}`,
+        message: `closed with ${pressing + unheard} ${this.#backlog.unit} for ${this.#options.url} that ${fate}`,
       })
     }
-    this.#ring.abandon(this.connected())
+    this.#backlog.abandon(this.connected())
     await this.#opening
     if (this.#socket === undefined) return
     // what libzmq has taken and not yet written; a program that dies by a signal would take it along
@@ -125,16 +136,16 @@ export class ZmqTransport implements Transport {
   }
 
   stats(): TransportStats {
-    return this.#ring.stats()
+    return this.#backlog.stats()
   }
 
   #undrained(): boolean {
     if (this.#closed) return false
-    if (this.#ring.pressing > 0 || this.#ring.ready) return true
+    if (this.#backlog.pressing > 0 || this.#backlog.ready) return true
     // sent, and perhaps to a broker that is gone
     if (!this.#liveness.confirmed) return true
     // frames nobody has asked for: perhaps because nobody could yet
-    return this.#ring.waiting > 0 && (!this.connected() || this.#liveness.connectedMs < SETTLE_MS)
+    return this.#backlog.waiting > 0 && (!this.connected() || this.#liveness.connectedMs < SETTLE_MS)
   }
 
   async #open(): Promise<void> {
@@ -198,7 +209,7 @@ export class ZmqTransport implements Transport {
       const now = performance.now()
       if (now - this.#expiredAt > 1_000) {
         this.#expiredAt = now
-        this.#ring.expire()
+        this.#backlog.expire()
       }
     } catch (cause) {
       // a socket that closes meanwhile says so too
@@ -208,7 +219,7 @@ export class ZmqTransport implements Transport {
       this.#pumping = false
       for (const resolve of this.#idle.splice(0)) resolve()
       const busy =
-        blocked || (this.#ring.ready && !this.#liveness.silent) || performance.now() - this.#stirredAt < SETTLE_MS
+        blocked || (this.#backlog.ready && !this.#liveness.silent) || performance.now() - this.#stirredAt < SETTLE_MS
       this.#wake(busy ? BUSY_MS : QUIET_MS)
     }
   }
@@ -225,7 +236,7 @@ export class ZmqTransport implements Transport {
 
   /** While somebody drains: has the broker confirm what it got. */
   async #ask(socket: XPublisher): Promise<void> {
-    const ping = this.#ring.ready ? undefined : this.#liveness.ping()
+    const ping = this.#backlog.ready ? undefined : this.#liveness.ping()
     // one that a full socket does not take is tried again
     if (ping !== undefined) await socket.send(ping).catch(() => {})
   }
@@ -233,15 +244,34 @@ export class ZmqTransport implements Transport {
   /** Whether the socket took no more. */
   async #write(socket: XPublisher): Promise<boolean> {
     if (this.#liveness.silent) return false
-    for (let taken = this.#ring.take(); taken !== undefined; taken = this.#ring.take()) {
+    for (let taken = this.#backlog.take(); taken !== undefined; taken = this.#backlog.take()) {
+      const mark = this.#options.mark?.()
       try {
-        await socket.send([taken.topic, taken.bundle])
+        await socket.send(mark === undefined ? taken.parts : [...taken.parts, mark])
         this.#liveness.sent()
       } catch {
-        this.#ring.untake(taken)
+        this.#backlog.untake(taken)
         return true
       }
     }
     return false
   }
+}
+
+function ring({ waitingBytes, sentBytes, refuse, warn }: ZmqTransportOptions): Ring {
+  return new Ring({
+    ...(waitingBytes === undefined ? {} : { waitingBytes }),
+    ...(sentBytes === undefined ? {} : { sentBytes }),
+    refuse: refuse ?? false,
+    now: () => performance.now(),
+    onShortHorizon: (horizonMs) =>
+      warn({
+        code: 'ZIBRATO_SHORT_HORIZON',
+        message: `sent frames are kept ${Math.round(horizonMs)} ms instead of 15 s; raise sentBytes`,
+      }),
+  })
+}
+
+function lines({ waitingBytes, warn }: ZmqTransportOptions): LineBacklog {
+  return new LineBacklog({ waitingBytes, warn, now: () => performance.now() })
 }

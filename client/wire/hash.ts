@@ -35,6 +35,11 @@ export interface Hash64 {
 // the running hash; typed, so that values above 2^31 are not boxed
 const state = new Uint32Array(2)
 
+function begin(): void {
+  state[0] = 0xcbf29ce4
+  state[1] = 0x84222325
+}
+
 function step(byte: number): void {
   // prime 2^40 + 0x1b3: the shift moves `low << 8` into `high`, the rest is two products below 2^53
   const flipped = ((state[1] as number) ^ byte) >>> 0
@@ -48,8 +53,7 @@ function step(byte: number): void {
  * with {@link mix32}: `high = mix32(high ^ low); low = mix32(low ^ high)`, a bijection, so no hash is lost.
  */
 export function hashMember(text: string, into: Hash64): void {
-  state[0] = 0xcbf29ce4
-  state[1] = 0x84222325
+  begin()
   for (let index = 0; index < text.length; index++) {
     let code = text.charCodeAt(index)
     if (code < 0x80) {
@@ -78,6 +82,17 @@ export function hashMember(text: string, into: Hash64): void {
     }
     step(0x80 | (code & 0x3f))
   }
-  into.high = mix32(state[0] ^ state[1]) | 0
-  into.low = mix32(state[1] ^ into.high) | 0
+  finish(into)
+}
+
+/** {@link hashMember} of a text that is there as its UTF-8. Bytes that are no UTF-8 count as they are. */
+export function hashMemberBytes(bytes: Uint8Array, start: number, end: number, into: Hash64): void {
+  begin()
+  for (let index = start; index < end; index++) step(bytes[index] as number)
+  finish(into)
+}
+
+function finish(into: Hash64): void {
+  into.high = mix32((state[0] as number) ^ (state[1] as number)) | 0
+  into.low = mix32((state[1] as number) ^ into.high) | 0
 }

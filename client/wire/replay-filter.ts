@@ -8,6 +8,9 @@ export const MAX_RANGES = 64
 
 const MAX_LEVELS = 1000
 
+/** Publishers between two chances for others to run. */
+const SLICE = 4_096
+
 /** How long a publisher is remembered, in ms of receive time: twice as long as any sender retries. */
 export const REMEMBERED_MS = 600_000
 
@@ -132,11 +135,17 @@ export class ReplayFilter {
    * @param what `changed`: those touched since the last call; `all`: everyone
    */
   encode(writer: Writer, what: 'changed' | 'all'): void {
+    Array.from(this.encoding(writer, what))
+  }
+
+  /** {@link encode} in slices; no frame may be admitted until it is through. */
+  *encoding(writer: Writer, what: 'changed' | 'all'): Generator<void, void> {
     const slots = what === 'all' ? Array.from({ length: this.#size }, (_, slot) => slot) : [...this.#changed]
     writer.f64(this.lost)
     writer.varint(Math.round(this.#forgotMs))
     writer.varint(slots.length)
-    for (const slot of slots) {
+    for (const [index, slot] of slots.entries()) {
+      if (index % SLICE === SLICE - 1) yield
       writer.u32(this.#highs[slot] as number)
       writer.u32(this.#lows[slot] as number)
       writer.text(this.#levelNames[this.#levels[slot] as number] as string)
@@ -156,10 +165,16 @@ export class ReplayFilter {
 
   /** Takes over what {@link encode} wrote; a later one overrides an earlier. */
   restore(reader: Reader): void {
+    Array.from(this.restoring(reader))
+  }
+
+  /** {@link restore} in slices. */
+  *restoring(reader: Reader): Generator<void, void> {
     this.lost = reader.finite()
     this.#forgotMs = reader.varint()
     const count = reader.varint()
     for (let index = 0; index < count; index++) {
+      if (index % SLICE === SLICE - 1) yield
       const high = reader.u32()
       const low = reader.u32()
       const code = this.#levelCode(reader.text())

@@ -45,3 +45,9 @@ export const PING_PREFIX: string = `${BROKER_TOPIC}ping|`
 
 /** `!pong|<id>,<id>,...`: what the broker then tells its publishers. */
 export const PONG_PREFIX = '!pong|'
+
+/**
+ * `!zibrato|1|journal|<16 hex>`: what a broker that writes a journal subscribes to besides, so that whoever writes the same one
+ * knows. The digits tell one journal from another.
+ */
+export const JOURNAL_PREFIX: string = `${BROKER_TOPIC}journal|`

@@ -1,7 +1,7 @@
 import { InvalidMeasurementError } from '../../client/errors.ts'
 import { type Type, checkLevel } from '../../client/wire/series.ts'
 import { Refusal } from '../answers.ts'
-import type { IncomingMeasurement, Ingested, Rejection, Sink } from './sink.ts'
+import type { IncomingMeasurement, Ingested, MeasurementSink, Rejection } from './sink.ts'
 
 /** What holds for a whole body. */
 export interface Rules {
@@ -16,7 +16,7 @@ export interface Rules {
 }
 
 /** How far ahead a gauge's reading may be: a later one would never count again. Seconds. */
-const AHEAD = 600
+export const AHEAD = 600
 
 /** A measurement as `JSON.parse` made it. It is ours, so it is completed in place instead of copied. */
 interface Item {
@@ -37,7 +37,7 @@ interface Item {
  *
  * @throws Refusal `unreadable` when it is neither, `too_large` for too many measurements; nothing is taken then
  */
-export function ingestJson(body: unknown, sink: Sink, rules: Rules): Ingested {
+export function ingestJson(body: unknown, sink: Pick<MeasurementSink, 'record'>, rules: Rules): Ingested {
   const envelope = (Array.isArray(body) ? { measurements: body } : body) as {
     level?: unknown
     source?: unknown
@@ -58,7 +58,7 @@ export function checkCount(count: number, what: string, { maxMeasurements }: Rul
 }
 
 class Ingest {
-  readonly #sink: Sink
+  readonly #sink: Pick<MeasurementSink, 'record'>
   readonly #rules: Rules
   readonly #level: unknown
   readonly #source: unknown
@@ -67,7 +67,7 @@ class Ingest {
   #lastLevel: unknown = undefined
   #lastProblem: string | undefined
 
-  constructor(sink: Sink, rules: Rules, level: unknown, source: unknown) {
+  constructor(sink: Pick<MeasurementSink, 'record'>, rules: Rules, level: unknown, source: unknown) {
     this.#sink = sink
     this.#rules = rules
     this.#level = level

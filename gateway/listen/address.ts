@@ -50,13 +50,31 @@ export function hostAndPort(host: string, port: number): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }
 
+/**
+ * Refuses a StatsD listener that others could reach, as its lines carry no token.
+ *
+ * @throws UsageError unless only this machine reaches the address, or `insecure` is said
+ */
+export function refuseOpen(
+  component: string,
+  { host, loopback: isLoopback }: ListenAddress,
+  port: number,
+  insecure: boolean | undefined,
+): void {
+  if (isLoopback || insecure === true) return
+  throw new UsageError(
+    `${component}: ${hostAndPort(host, port)} is open to others, and StatsD lines carry no token; ` +
+      'listen at 127.0.0.1, or say --insecure',
+  )
+}
+
 /** One line for a bind that failed, with the way out. `code`: `ERR_LISTEN`. */
 export function listenError(
   component: string,
   host: string,
   port: number,
   cause: unknown,
-  flag: '--port' | '--http' = '--port',
+  flag: '--port' | '--http' | '--udp' | '--tcp' = '--port',
 ): ZibratoError {
   const code = (cause as { code?: string }).code ?? ''
   return new ZibratoError(
@@ -69,7 +87,13 @@ export function listenError(
 }
 
 function wayOut(code: string, port: number, flag: string): string {
-  if (code === 'EADDRINUSE') return `port ${port} is taken; stop whoever holds it or choose another with ${flag}`
+  if (code === 'EADDRINUSE') {
+    const taken = `port ${port} is taken; stop whoever holds it`
+    // nobody need have asked for it
+    return flag === '--udp'
+      ? `${taken}, choose another with --udp, or leave it out with --udp off`
+      : `${taken} or choose another with ${flag}`
+  }
   if (code === 'EADDRNOTAVAIL' || code === 'ENODEV') {
     return 'the host is not an address of this machine; choose one that is with --host'
   }

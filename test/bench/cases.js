@@ -8,8 +8,10 @@ export const CASES = [
   'seal',
   'http-json',
   'http-bundle',
+  'udp',
   'broker',
   'merge',
   'memory',
   'commit',
+  'flush',
 ]

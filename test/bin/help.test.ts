@@ -80,6 +80,8 @@ test('on a terminal, a start says what listens and what to paste, and the logs a
   const curl = lines.find((line) => line.startsWith('curl ')) as string
   expect(curl).toContain(`${http}/v1/metrics`)
   expect(lines.find((line) => line.includes(' send counter hello 1'))).toContain(`--broker ${broker}`)
+  const [, udp = ''] = /udp:\/\/127\.0\.0\.1:(\d+)/.exec(text) ?? []
+  expect(lines).toContain(`echo -n "hello:1|c" | nc -u -w0 127.0.0.1 ${udp}`)
   expect(lines.find((line) => line.includes("from 'zibrato'"))).toContain(`url: '${broker}'`)
   const pasted = ground.start('sh', ['-c', curl])
   expect(await pasted.ended).toBe(0)

@@ -154,6 +154,7 @@ describe('a failure', () => {
       { args: ['up', '--port', busy, '--http', '0'], component: 'broker', flag: '--port' },
       { args: ['up', '--port', '0', '--http', busy], component: 'gateway', flag: '--http' },
       { args: ['gateway', '--http', busy, '--stop-timeout', '0'], component: 'gateway', flag: '--http' },
+      { args: ['gateway', '--http', '0', '--tcp', busy, '--stop-timeout', '0'], component: 'tcp', flag: '--tcp' },
       { args: ['broker', '--port', busy], component: 'broker', flag: '--port' },
       { args: ['broker', '--port', '0', '--http', busy], component: 'broker', flag: '--http' },
       { args: ['worker', '--http', busy], component: 'worker', flag: '--http' },

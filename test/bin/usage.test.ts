@@ -8,7 +8,7 @@ const KEY = 'rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7'
 
 /** Wrong words, and what the one line about them names. */
 const WRONG: readonly (readonly [args: string, names: RegExp])[] = [
-  ['', /no command was given; use one of up, broker, gateway, worker, tail, send/],
+  ['', /no command was given; use one of up, broker, gateway, worker, workers, groups, tail, send/],
   ['sned', /unknown command 'sned' \(Did you mean send\?\); see zibrato --help/],
   ['up --htpp 1', /unknown option '--htpp' .*see zibrato up --help/],
   ['up extra', /too many arguments.*see zibrato up --help/],
@@ -18,7 +18,15 @@ const WRONG: readonly (readonly [args: string, names: RegExp])[] = [
   ['broker --port -1', /--port: "-1" is no port/],
   ['up --http 65536', /--http: "65536" is no port; .*"off"/],
   ['up --http no', /--http: "no" is no port/],
-  ['gateway --http off', /--http: "off" leaves a gateway nothing to do/],
+  ['gateway --http off --udp off', /--http: "off" leaves a gateway without --udp, --tcp and --unix nothing to do/],
+  ['up --udp no', /--udp: "no" is no port; .*"off"/],
+  ['up --tcp 65536', /--tcp: "65536" is no port; .*"off"/],
+  ['up --udp-buffer 4M', /--udp-buffer: "4M" is no whole number/],
+  ['up --udp-buffer 4294967296', /--udp-buffer: "4294967296" is no whole number in 1\.\.1073741824/],
+  ['gateway --udp-level a|b', /--udp-level: .*"a\|b"/],
+  ['gateway --unix-mode rw', /--unix-mode: "rw" are no permissions; write them in octal, such as 0660/],
+  ['gateway --gateway-flush 1h', /--gateway-flush: "1h" must lie between 10ms and 1m/],
+  [`gateway --unix ${'x'.repeat(120)}`, /unix: a socket's path has 1 to 10\d bytes, not 120; give another with --unix/],
   ['up --host a/b', /--host: "a\/b" is no address/],
   ['up --host no.such.host.invalid', /--host: host "no\.such\.host\.invalid" has no address/],
   ['worker --broker 127.0.0.1:5550', /--broker: "127\.0\.0\.1:5550" is no broker; write tcp:\/\/HOST:PORT/],
@@ -34,7 +42,7 @@ const WRONG: readonly (readonly [args: string, names: RegExp])[] = [
   ['up --port 0 --http 0 --to console: --to console:', /--to: console: is named twice; .*known-as/],
   ['up --port 0 --http 0 --to module:./missing.js', /missing\.js/],
   ['up --port 0 --http 0 --state nowhere', /--state "nowhere" has no scheme/],
-  ['worker --state redis://localhost', /--state redis: is not available yet/],
+  ['worker --state redis+sentinel://localhost', /--state redis\+sentinel: names no master; write .*\/NAME/],
   ['up --group a/b', /--group: "a\/b" is no name/],
   ['up --idle maybe', /--idle: "maybe" is none of skip, zero, repeat/],
   ['up --percentiles 50,100', /--percentiles: "100" is no percentile/],
@@ -137,6 +145,14 @@ describe('listeners that others could reach', () => {
     ],
     [['broker', '--host', '0.0.0.0'], /the broker at 0\.0\.0\.0:5550 would be open to others; give --curve-secret-key/],
     [['gateway', '--host', '::'], /the gateway at \[::\]:8080 would be open to others; give --token/],
+    [
+      ['gateway', '--host', '::', '--token', 'web=abc', '--udp', '8125'],
+      /StatsD over UDP at \[::\]:8125 .* lines carry no token: leave them out with --udp off, or say --insecure/,
+    ],
+    [
+      ['gateway', '--host', '::', '--http', 'off', '--udp', 'off', '--tcp', '8125'],
+      /StatsD over TCP at \[::\]:8125 .* leave them out with --tcp off, or say --insecure/,
+    ],
     [
       ['worker', '--host', '0.0.0.0', '--http', '0'],
       /the worker's figures .* leave it out with --http off, or say --insecure/,

@@ -106,7 +106,13 @@ describe('the client’s README', () => {
 
   test('lists every reason for which something is dropped', () => {
     const reasons = new Set<string>()
-    for (const file of ['registry/recorder.ts', 'transport/ring.ts', 'transport/http.ts', 'transport/nowhere.ts']) {
+    for (const file of [
+      'registry/recorder.ts',
+      'transport/ring.ts',
+      'transport/lines.ts',
+      'transport/http.ts',
+      'transport/nowhere.ts',
+    ]) {
       const text = readFileSync(join(ROOT, 'client', file), 'utf8')
       for (const [, call = ''] of text.matchAll(/#(?:drop|reject|giveUp)\(([^\n]*)/g)) {
         for (const [, reason = ''] of call.matchAll(/(?<!=== )'([a-z]+)'/g)) reasons.add(reason)

@@ -55,7 +55,9 @@ class Source {
   async #watch(): Promise<void> {
     for await (const [message] of this.socket) {
       const [added, topic] = [message?.[0] === 1, String(message?.subarray(1))]
+      // the broker itself asks for text lines, by the first byte of their level
       if (topic === BROKER_TOPIC) this.greetings++
+      else if (message?.[0] === 1 && message.length === 2 && message[1] !== 0x23) continue
       else if (message?.[0] === 0x21) this.heard.push(String(message))
       else this.seen.push((added ? '+' : '-') + topic)
     }

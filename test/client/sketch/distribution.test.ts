@@ -279,9 +279,9 @@ describe('a distribution', () => {
   })
 
   it('knows how many values there were and what they add up to, whatever they weigh and however they are merged', () => {
-    const sample = fc.tuple(fc.integer({ min: -1_000, max: 1_000 }), fc.constantFrom(1, 1, 2, 10, 4 / 3))
+    const weighed = fc.tuple(fc.integer({ min: -1_000, max: 1_000 }), fc.constantFrom(1, 1, 2, 10, 4 / 3))
     fc.assert(
-      fc.property(fc.array(fc.array(sample, { maxLength: 100 }), { maxLength: 5 }), (parts) => {
+      fc.property(fc.array(fc.array(weighed, { maxLength: 100 }), { maxLength: 5 }), (parts) => {
         const all = parts.flat()
         const merged = new Distribution()
         parts.forEach((part, index) => {
@@ -289,13 +289,13 @@ describe('a distribution', () => {
           if (index % 2 === 0) merged.merge(of(part))
           else decoded(encoded(of(part)), merged)
         })
-        for (const each of all.length === 0 ? [merged] : [merged, of(all), decoded(encoded(merged))]) {
-          expect(each.samples).toBeCloseTo(all.length, 6)
-          expect(each.plainSum).toBeCloseTo(
-            all.reduce((sum, [value]) => sum + value, 0),
+        for (const one of all.length === 0 ? [merged] : [merged, of(all), decoded(encoded(merged))]) {
+          expect(one.samples).toBeCloseTo(all.length, 6)
+          expect(one.plainSum).toBeCloseTo(
+            all.reduce((sum, [each]) => sum + each, 0),
             4,
           )
-          expect(each.plainSumOfSquares / 1e6).toBeCloseTo(all.reduce((sum, [value]) => sum + value ** 2, 0) / 1e6, 6)
+          expect(one.plainSumOfSquares / 1e6).toBeCloseTo(all.reduce((sum, [each]) => sum + each ** 2, 0) / 1e6, 6)
         }
       }),
     )

@@ -40,14 +40,19 @@ const withRepeats = reads.chain((list) =>
     .map((draws) => list.map((read, index) => ({ ...read, repeat: draws[index] === 0 }))),
 )
 
-/** What a gauge must answer, from all readings at once. */
-function model(list: readonly Read[]): { readings: [number, number][]; count: number; min: number; max: number } {
+/** What a gauge must answer, from all readings at once: of two at one time the larger, or the one that comes last. */
+function model(
+  list: readonly Read[],
+  tie: 'larger' | 'last' = 'larger',
+): { readings: [number, number][]; count: number; min: number; max: number } {
   const best = new Map<number, Read>()
   for (const read of list) {
     const second = Math.floor(read.timeMs / 1000)
     const kept = best.get(second)
     const isBetter =
-      kept === undefined || read.timeMs > kept.timeMs || (read.timeMs === kept.timeMs && read.value > kept.value)
+      kept === undefined ||
+      read.timeMs > kept.timeMs ||
+      (read.timeMs === kept.timeMs && (tie === 'last' || read.value > kept.value))
     if (isBetter) best.set(second, read)
   }
   const readings = [...best.values()]
@@ -102,6 +107,19 @@ describe('a gauge', () => {
   it('keeps the newest reading of each of the newest 64 seconds, whatever the order of arrival', () => {
     fc.assert(
       fc.property(reads, (list) => expectModel(of(list), list)),
+      { numRuns: 300 },
+    )
+  })
+
+  it('keeps of two readings at one time the one that comes last, of whoever knows the order', () => {
+    fc.assert(
+      fc.property(reads, (list) => {
+        const gauge = new Gauge()
+        for (const { value, timeMs } of list) gauge.setNext(value, timeMs)
+        const { readings, count, min, max } = model(list, 'last')
+        expect(gauge.readings()).toEqual(readings)
+        expect([gauge.count, gauge.min, gauge.max]).toEqual([count, min, max])
+      }),
       { numRuns: 300 },
     )
   })
