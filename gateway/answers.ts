@@ -14,6 +14,7 @@ export const ERROR_STATUS: Readonly<Record<ErrorCode, number>> = {
   headers_too_large: 431,
   internal: 500,
   overloaded: 503,
+  unavailable: 503,
   not_ready: 503,
   closing: 503,
 }
@@ -33,6 +34,7 @@ export type ErrorCode =
   | 'headers_too_large'
   | 'internal'
   | 'overloaded'
+  | 'unavailable'
   | 'not_ready'
   | 'closing'
 
@@ -48,12 +50,22 @@ export interface Answer {
 export class Refusal extends Error {
   readonly code: ErrorCode
   readonly headers: Readonly<Record<string, string>>
-  constructor(code: ErrorCode, message: string, headers: Readonly<Record<string, string>> = {}) {
-    super(message)
+  constructor(
+    code: ErrorCode,
+    message: string,
+    headers: Readonly<Record<string, string>> = {},
+    options?: ErrorOptions,
+  ) {
+    super(message, options)
     this.name = 'Refusal'
     this.code = code
     this.headers = headers
   }
+}
+
+/** What is refused though there is room, and may be taken later. */
+export function unavailable(obstacle: string, cause?: unknown): Refusal {
+  return new Refusal('unavailable', `${obstacle}; retry later`, { 'retry-after': '1' }, { cause })
 }
 
 /** `{"error":{"code","message"}}`, and what else is to be said. */

@@ -6,6 +6,8 @@ import { Intake, type IntakeOptions } from './intake.ts'
 export interface AppOptions extends IntakeOptions {
   /** More of Prometheus' text for `/metrics`: what broker and worker of the same process say of themselves. */
   readonly metrics?: () => string
+  /** More paths, and what answers GET there; as with `/metrics`, no token is asked for. */
+  readonly routes?: Readonly<Record<string, (request: Request) => Response | Promise<Response>>>
   /** Told what went wrong inside; the client hears only that something did. */
   readonly onError?: (error: unknown) => void
   /** A quicker way to a header than a `Headers` object. `name` is in lower case. */
@@ -48,8 +50,10 @@ export function createApp(options: AppOptions): Hono {
     const text = figures(intake, answered) + (options.metrics?.() ?? '')
     return context.body(text, 200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' })
   })
+  const routes = Object.entries(options.routes ?? {})
+  for (const [path, answer] of routes) app.get(path, ({ req }) => answer(req.raw))
   app.all('/v1/metrics', () => fail('method_not_allowed', 'only POST is answered here', { allow: 'POST' }))
-  for (const path of ['/healthz', '/readyz', '/metrics']) {
+  for (const path of ['/healthz', '/readyz', '/metrics', ...routes.map(([added]) => added)]) {
     app.all(path, () => fail('method_not_allowed', 'only GET is answered here', { allow: 'GET, HEAD' }))
   }
   app.notFound(() => fail('not_found', 'there is nothing here; measurements go to POST /v1/metrics'))

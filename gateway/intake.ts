@@ -1,5 +1,5 @@
 import { BUNDLE_TYPE } from '../client/wire/bundle.ts'
-import { type Answer, Refusal, refuse } from './answers.ts'
+import { type Answer, Refusal, refuse, unavailable } from './answers.ts'
 import type { Token, Tokens } from './auth.ts'
 import { IdempotencyKeys, type IdempotencyOptions } from './idempotency.ts'
 import { ingestBundle } from './ingest/bundle.ts'
@@ -59,6 +59,8 @@ export class Intake {
   /** Whether posts are taken now; if not, why. */
   obstacle(): string | undefined {
     if (this.#closing()) return 'the gateway is closing'
+    const obstacle = this.#sink.obstacle?.()
+    if (obstacle !== undefined) return obstacle
     if (this.#sink.full) return 'the gateway is full, as what it took cannot go out'
     return this.#sink.connected() ? undefined : 'the gateway is not connected to a broker'
   }
@@ -70,8 +72,9 @@ export class Intake {
       const token =
         this.#tokens === undefined ? undefined : await this.#authorize(this.#tokens, header('authorization'))
       const kind = this.#kind(header('content-type'))
-      const work = (): Promise<Answer> => this.#take(request, kind, token, header)
       const key = header('idempotency-key')
+      const identity = key === undefined ? undefined : `${token?.name ?? ''}\0${key}`
+      const work = (): Promise<Answer> => this.#take(request, kind, token, identity, header)
       return await (key === undefined ? work() : this.keys.answer(token?.name ?? '', key, work))
     } catch (error) {
       if (error instanceof Refusal) return refuse(error.code, error.message, error.headers)
@@ -91,6 +94,7 @@ export class Intake {
     request: Request,
     kind: Kind,
     token: Token | undefined,
+    identity: string | undefined,
     header: (name: string) => string | undefined,
   ): Promise<Answer> {
     this.#refuseIfFull()
@@ -101,13 +105,14 @@ export class Intake {
     this.#refuseIfFull()
     const rules = { ...this.#rules, levels: token?.levels }
     if (kind === 'json') {
-      const ingested = ingestJson(parse(body), this.#sink, rules)
-      if (ingested.accepted > 0 && !(await this.#sink.sealed())) throw full()
+      const sink = (identity === undefined ? undefined : this.#sink.keyed?.(identity)) ?? this.#sink
+      const ingested = ingestJson(parse(body), sink, rules)
+      if (ingested.accepted > 0 && !(await sink.sealed())) throw full()
       this.measurements += ingested.accepted
       return this.#settle(ingested)
     }
     const bundle = ingestBundle(body, rules)
-    if (bundle.accepted > 0 && !this.#sink.offer(bundle.frames)) throw full()
+    if (bundle.accepted > 0 && !(await this.#sink.offer(bundle.frames))) throw full()
     this.frames += bundle.accepted
     return this.#settle(bundle)
   }
@@ -122,6 +127,8 @@ export class Intake {
   }
 
   #refuseIfFull(): void {
+    const obstacle = this.#sink.obstacle?.()
+    if (obstacle !== undefined) throw unavailable(obstacle)
     if (this.#sink.full) throw full()
   }
 

@@ -1,16 +1,15 @@
 import type { CurveKeys } from '../client/curve.ts'
 import { Defaults } from '../client/registry/defaults.ts'
-import { Recorder } from '../client/registry/recorder.ts'
+import type { Recorder } from '../client/registry/recorder.ts'
 import type { SealedFrame, TransportStats } from '../client/transport/transport.ts'
 import { ZmqTransport } from '../client/transport/zmq.ts'
 import type { WarningSink } from '../client/warning.ts'
 import { DEFAULT_SOURCE } from '../client/wire/series.ts'
 import type { IncomingMeasurement, Sink } from './ingest/sink.ts'
+import { HELD_SERIES, createRecorder } from './recorder.ts'
 
 /** How long measurements are gathered into frames; their 202 waits for it. */
 const TICK_MS = 20
-/** Series held between ticks, so that those that come again need not be made again. */
-const HELD_SERIES = 20_000
 
 export interface BrokerSinkOptions {
   /** `tcp://host:5550`, the broker's publishers' port. */
@@ -42,16 +41,7 @@ export class BrokerSink implements Sink {
       waitingBytes: waitingBytes ?? 16 << 20,
       sentBytes: sentBytes ?? 256 << 20,
     })
-    this.#recorder = new Recorder({
-      // the bound on what clients send is theirs and the workers'; here series live for a tick
-      maxSeries: Number.POSITIVE_INFINITY,
-      onFrame: () => {},
-      now: Date.now,
-      clock: () => performance.now(),
-      random: (bytes) => crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>),
-      // every refusal is answered to whoever posted it
-      warn: () => {},
-    })
+    this.#recorder = createRecorder()
   }
 
   get full(): boolean {

@@ -43,7 +43,7 @@ async function countOnce() {
   // not by npx, which does not wait for what it started when it is told to stop
   const up = spawn(
     join(folder, 'node_modules/.bin/zibrato'),
-    ['up', '--port', '0', '--http', '0', '--flush', '1', '--to', 'file:out.jsonl'],
+    ['up', '--port', '0', '--http', '0', '--udp', '0', '--flush', '1', '--to', 'file:out.jsonl'],
     { cwd: folder, stdio: ['ignore', 'inherit', 'pipe'] },
   )
   const ended = new Promise((done) => up.once('exit', done))

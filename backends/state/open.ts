@@ -2,17 +2,23 @@ import { resolve } from 'node:path'
 import { UsageError } from '../../client/errors.ts'
 import { FileState, type FileStateOptions, type Sync } from './file.ts'
 import { MemoryState } from './memory.ts'
+import { connectRedis } from './redis/connect.ts'
+import { parseRedisUrl } from './redis/url.ts'
+import { RedisState } from './redis.ts'
 import type { State } from './state.ts'
 
-export type OpenStateOptions = Pick<FileStateOptions, 'now' | 'maxOutboxBytes' | 'onDropped' | 'onWarning'>
+export interface OpenStateOptions extends Pick<FileStateOptions, 'now' | 'maxOutboxBytes' | 'onDropped' | 'onWarning'> {
+  /** Whether workers read the journal that gateways and brokers write. Only with Redis. */
+  readonly journal?: boolean
+}
 
-const CHOICES = 'memory: or file:DIR'
+const CHOICES = 'memory:, file:DIR or redis://HOST'
 
 const SYNCS: readonly string[] = ['commit', 'always', 'never'] satisfies Sync[]
 
 /**
- * The state that a URL names, not opened yet: `memory:`, or `file:DIR` with a directory relative to the working directory
- * or absolute, and `?sync=commit|always|never` behind it if wanted.
+ * The state that a URL names, not opened yet: `memory:`; `file:DIR` with a directory relative to the working directory or
+ * absolute, and `?sync=commit|always|never` behind it if wanted; or `redis://...`.
  *
  * @throws UsageError for any other
  */
@@ -21,6 +27,9 @@ export function openState(url: string, options: OpenStateOptions = {}): State {
   // Redis URLs may carry a password: of one that is refused only the scheme is shown
   if (scheme === undefined) throw new UsageError(`--state ${JSON.stringify(url)} has no scheme: use ${CHOICES}`)
   const rest = url.slice(scheme.length + 1)
+  if (options.journal === true && !isRedis(url)) {
+    throw new UsageError(`--journal: needs a Redis that gateway, broker and workers share; give --state redis://HOST`)
+  }
   switch (scheme) {
     case 'memory':
       if (rest !== '' && rest !== '//') throw new UsageError(`--state memory: takes nothing behind it, not ${rest}`)
@@ -29,14 +38,28 @@ export function openState(url: string, options: OpenStateOptions = {}): State {
       return new FileState({ ...options, ...parseFile(rest) })
     case 'redis':
     case 'rediss':
+    case 'redis+unix':
     case 'redis+sentinel':
     case 'redis+cluster':
-      throw new UsageError(
-        `--state ${scheme}: is not available yet in this version; use file:DIR, which serves one worker, or memory:`,
-      )
+      return openRedis(url, options)
     default:
       throw new UsageError(`--state ${scheme}: is no kind of state: use ${CHOICES}`)
   }
+}
+
+/** A state's URL for logs: without user, password and options. */
+export function stateLabel(url: string): string {
+  return isRedis(url) ? parseRedisUrl(url).label : url.replace(/\/\/[^/]*@/, '//')
+}
+
+/** Whether a state is one that gateways, brokers and workers can share. */
+export function isRedis(url: string): boolean {
+  return /^redis(s|\+\w+)?:/i.test(url)
+}
+
+function openRedis(text: string, options: OpenStateOptions): State {
+  const url = parseRedisUrl(text)
+  return new RedisState({ ...options, ...url, name: url.label, connect: () => connectRedis(url) })
 }
 
 function parseFile(rest: string): { directory: string; sync?: Sync } {

@@ -55,6 +55,11 @@ export interface StateSettings {
   readonly group: string
   /** One key per backend, without secrets, stable over restarts: whom a commit's outbox entry waits for. */
   readonly backends: readonly string[]
+  /**
+   * What all workers that share the group have to agree on, by name: where they meet, a difference is refused. What only one
+   * worker names binds nobody else. Nothing secret.
+   */
+  readonly settings?: Readonly<Record<string, string>>
 }
 
 /**
@@ -74,13 +79,18 @@ export abstract class State {
   /** The log's own clock, ms since the epoch; never goes back, and never behind an entry's time. */
   abstract now(): Promise<number>
 
-  /** Takes ownership of a shard and answers what it holds. */
-  abstract acquire(shard: number): Promise<Restored>
+  /** Takes ownership of a shard and answers what it holds; undefined while it is another worker's. */
+  abstract acquire(shard: number): Promise<Restored | undefined>
 
-  /** Appends bundles, each to its shard's log, in order; answers one for one. The bytes are copied or written before it resolves. */
-  abstract append(entries: readonly { readonly shard: number; readonly bundle: Uint8Array }[]): Promise<Appended[]>
+  /**
+   * Appends bundles, each to its shard's log, in order; answers one for one, undefined where the shard is not this worker's any
+   * more. The bytes are copied or written before it resolves.
+   */
+  abstract append(
+    entries: readonly { readonly shard: number; readonly bundle: Uint8Array }[],
+  ): Promise<(Appended | undefined)[]>
 
-  /** Commits windows of several shards; each atomic, and together where the state can. */
+  /** Commits windows of several shards; each atomic, and together where the state can. Those of shards lost are passed over. */
   abstract commit(commits: readonly Commit[]): Promise<void>
 
   /** Committed windows that wait for a backend, oldest end first. */

@@ -8,6 +8,8 @@ import { decodeWindow } from './rollup.ts'
 const FLUSH_BYTES = 16 << 20
 const FIRST_BACKOFF_MS = 500
 const LONGEST_BACKOFF_MS = 60_000
+/** How soon it is looked at again whose a shard is when that is not known. */
+const LOST_PAUSE_MS = 50
 // a longer timer fires at once
 const LONGEST_PAUSE_MS = 2 ** 31 - 1
 
@@ -64,6 +66,7 @@ export class Delivery {
   readonly #state: State
   readonly #windows: WindowCache
   readonly #log: DeliveryLog
+  readonly #holds: (shard: number) => boolean
   #running: Promise<void> | undefined
   #stopping = false
   readonly #abort = new AbortController()
@@ -72,12 +75,25 @@ export class Delivery {
   #awake = false
   // what failed comes again as it was, though other shards may have committed the same window since
   #again: readonly OutboxEntry[] = []
+  // shards that are being handed over
+  readonly #withheld = new Set<number>()
+  #attempting: readonly OutboxEntry[] = []
+  #attempt = new AbortController()
+  #attempted: (() => void)[] = []
 
-  constructor(target: Target, state: State, windows: WindowCache, log: DeliveryLog) {
+  /** @param holds whether a shard is certainly this worker's still */
+  constructor(
+    target: Target,
+    state: State,
+    windows: WindowCache,
+    log: DeliveryLog,
+    holds: (shard: number) => boolean = () => true,
+  ) {
     this.target = target
     this.#state = state
     this.#windows = windows
     this.#log = log
+    this.#holds = holds
   }
 
   start(): void {
@@ -88,6 +104,28 @@ export class Delivery {
   notify(): void {
     this.#awake = true
     this.#wake?.()
+  }
+
+  /** Delivers windows of a shard, also one that was withheld. */
+  add(shard: number): void {
+    this.#withheld.delete(shard)
+    this.notify()
+  }
+
+  /**
+   * Begins no attempt any more with a shard's windows. Resolves when none is under way: the shard's next owner would have to
+   * take it for one that a crash cut short.
+   */
+  async withhold(shard: number): Promise<void> {
+    this.#withheld.add(shard)
+    if (!this.#attempting.some((entry) => entry.shard === shard)) return
+    await new Promise<void>((resolve) => this.#attempted.push(resolve))
+  }
+
+  /** Shards are another worker's by now: an attempt with nothing but their windows is given up if others will make it again. */
+  lost(): void {
+    if (this.target.inDoubt !== 'resend' || this.#attempting.some(({ shard }) => this.#holds(shard))) return
+    this.#attempt.abort(new Error('another worker delivers it'))
   }
 
   /** Delivers what is there, for up to `timeoutMs`; the rest stays in the outbox. */
@@ -105,15 +143,12 @@ export class Delivery {
   }
 
   async #run(): Promise<void> {
-    let doubtful = true
     let pause = 0
     while (!this.#abort.signal.aborted) {
       let entries: readonly OutboxEntry[] = []
       try {
-        if (doubtful) await this.#settleDoubts()
-        doubtful = false
         entries = await this.#next()
-        pause = entries.length === 0 ? 0 : await this.#attempt(entries, pause)
+        pause = entries.length === 0 ? 0 : await this.#try(entries, pause)
       } catch (error) {
         // the state failed, not the backend
         this.#log.warn({ backend: this.target.label, error: (error as Error).message }, 'cannot use the outbox')
@@ -130,7 +165,14 @@ export class Delivery {
 
   /** Entries of the oldest window that waits for this backend: all of them, or as many as go at once. */
   async #next(): Promise<readonly OutboxEntry[]> {
-    const pending = (await this.#state.outbox()).filter((entry) => entry.pending.includes(this.target.key))
+    let pending = await this.#pending()
+    for (;;) {
+      // any shard that was taken over may bring some, also while others are settled
+      const doubted = pending.filter(({ attempted }) => attempted.includes(this.target.key))
+      if (doubted.length === 0) break
+      await this.#settleDoubts(doubted.map(({ id }) => id))
+      pending = await this.#pending()
+    }
     this.figures.pending = pending.length
     const waiting = new Set(pending.map(({ id }) => id))
     // unless the outbox dropped it
@@ -147,14 +189,39 @@ export class Delivery {
     return taken
   }
 
+  /** What waits for this backend. */
+  async #pending(): Promise<OutboxEntry[]> {
+    return (await this.#state.outbox()).filter(
+      ({ pending, shard }) => pending.includes(this.target.key) && !this.#withheld.has(shard),
+    )
+  }
+
   /** Answers how long to pause before the next attempt. */
-  async #attempt(entries: readonly OutboxEntry[], pauseBefore: number): Promise<number> {
+  async #try(entries: readonly OutboxEntry[], pauseBefore: number): Promise<number> {
+    // withheld while they were listed
+    if (entries.some(({ shard }) => this.#withheld.has(shard))) return 0
+    this.#attempting = entries
+    this.#attempt = new AbortController()
+    try {
+      return await this.#flush(entries, pauseBefore)
+    } finally {
+      this.#attempting = []
+      for (const resolve of this.#attempted.splice(0)) resolve()
+    }
+  }
+
+  async #flush(entries: readonly OutboxEntry[], pauseBefore: number): Promise<number> {
     const { backend, key, label, timeoutMs } = this.target
     const ids = entries.map(({ id }) => id)
     this.#again = entries
     const window = await this.#windows.load(this.#state, ids)
     await this.#state.attempt(key, ids)
-    const signal = AbortSignal.any([this.#abort.signal, AbortSignal.timeout(timeoutMs)])
+    // a shard that was lost meanwhile is another worker's to deliver, and the others' windows are in nobody's hands
+    if (!entries.every(({ shard }) => this.#holds(shard))) {
+      await this.#state.release(key, ids)
+      return LOST_PAUSE_MS
+    }
+    const signal = AbortSignal.any([this.#abort.signal, this.#attempt.signal, AbortSignal.timeout(timeoutMs)])
     try {
       // a module of plain JavaScript may answer with no promise
       const flushed = Promise.resolve(backend.flush(window, signal))
@@ -218,10 +285,8 @@ export class Delivery {
   }
 
   /** Decides about attempts of a process that ended without a word. */
-  async #settleDoubts(): Promise<void> {
+  async #settleDoubts(doubted: readonly string[]): Promise<void> {
     const { inDoubt, key, label } = this.target
-    const doubted = (await this.#state.outbox()).filter((entry) => entry.attempted.includes(key)).map(({ id }) => id)
-    if (doubted.length === 0) return
     if (inDoubt === 'resend') {
       await this.#state.release(key, doubted)
       this.#log.info({ backend: label, entries: doubted.length }, 'in doubt after a crash, sent again')

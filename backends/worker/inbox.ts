@@ -10,6 +10,9 @@ export class Inbox {
   #items: Received[] = []
   #bytes = 0
   #arrived: (() => void) | undefined
+  // bytes that whoever waits wants to be there
+  #wanted = 0
+  #woken = false
   #drained: (() => void)[] = []
 
   constructor(maxBytes: number = 256 << 20) {
@@ -24,7 +27,7 @@ export class Inbox {
   async put(item: Received): Promise<void> {
     this.#items.push(item)
     this.#bytes += item.bundle.length
-    this.#arrived?.()
+    if (this.#bytes >= this.#wanted) this.#arrived?.()
     if (this.#bytes > this.#maxBytes) await new Promise<void>((resolve) => this.#drained.push(resolve))
   }
 
@@ -37,14 +40,29 @@ export class Inbox {
       bytes += bundle.length
       count++
     }
-    this.#bytes -= bytes
-    if (this.#bytes <= this.#maxBytes) for (const resolve of this.#drained.splice(0)) resolve()
-    return this.#items.splice(0, count)
+    const taken = this.#items.splice(0, count)
+    this.#drain(taken)
+    return taken
   }
 
-  /** Resolves when something is there, when {@link wake} is called, or after `timeoutMs`. */
-  async wait(timeoutMs: number): Promise<void> {
-    if (this.#items.length > 0) return
+  /** All that arrived of one shard. */
+  takeShard(shard: number): Received[] {
+    const taken: Received[] = []
+    const left: Received[] = []
+    for (const item of this.#items) (item.shard === shard ? taken : left).push(item)
+    this.#items = left
+    this.#drain(taken)
+    return taken
+  }
+
+  /** Resolves when something is there, and so many bytes, when {@link wake} is called, or after `timeoutMs`. */
+  async wait(timeoutMs: number, bytes: number = 0): Promise<void> {
+    if (this.#items.length > 0 && this.#bytes >= bytes) return
+    if (this.#woken) {
+      this.#woken = false
+      return
+    }
+    this.#wanted = bytes
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, timeoutMs)
       this.#arrived = () => {
@@ -53,9 +71,16 @@ export class Inbox {
       }
     })
     this.#arrived = undefined
+    this.#woken = false
   }
 
   wake(): void {
+    this.#woken = true
     this.#arrived?.()
+  }
+
+  #drain(taken: readonly Received[]): void {
+    for (const { bundle } of taken) this.#bytes -= bundle.length
+    if (this.#bytes <= this.#maxBytes) for (const resolve of this.#drained.splice(0)) resolve()
   }
 }

@@ -1,4 +1,6 @@
 export { type DeliveryFigures, type DeliveryLog, type Target } from './deliver.ts'
 export { DEFAULT_PERCENTILES, percentileName } from './rollup.ts'
-export type { Idle } from './shard.ts'
-export { Worker, type WorkerFigures, type WorkerOptions } from './worker.ts'
+export type { Idle, IdleType, IdleWindows } from './idle.ts'
+export type { WorkerFigures } from './figures.ts'
+export type { WorkerOptions } from './options.ts'
+export { Worker } from './worker.ts'

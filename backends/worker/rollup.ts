@@ -15,6 +15,9 @@ export const DEFAULT_PERCENTILES: readonly number[] = [0.5, 0.75, 0.9, 0.95, 0.9
 const SLICE_MS = 5
 const SLICE = 64
 
+/** Stands for a distribution without values, which has no encoding of its own; its flags never have this value. */
+const IDLE = 0xff
+
 /** `0.999` is called `p999`. */
 export function percentileName(quantile: number): `p${number}` {
   const digits = (quantile * 100).toFixed(6).replace(/\.?0+$/, '')
@@ -63,6 +66,11 @@ export class WindowEncoder {
 
   distribution(type: number, key: Uint8Array, distribution: Distribution): void {
     distribution.encode(this.#entry(type, key))
+  }
+
+  /** A timer or histogram that is known and had no data. */
+  idleDistribution(type: number, key: Uint8Array): void {
+    this.#entry(type, key).u8(IDLE)
   }
 
   set(key: Uint8Array, members: Members): void {
@@ -151,19 +159,24 @@ function decodeRollup(
     }
     default: {
       const distribution = new Distribution()
-      Distribution.decode(reader, distribution)
+      if (reader.source[reader.offset] === IDLE) reader.skip(1)
+      else Distribution.decode(reader, distribution)
       return { type, name, source, tags, ...summarise(distribution, interval, percentiles), distribution }
     }
   }
 }
 
-function summarise(
+export function summarise(
   distribution: Distribution,
   interval: number,
   percentiles: readonly (readonly [`p${number}`, number])[],
 ): Omit<DistributionRollup, keyof Rollup | 'distribution'> &
   Pick<DistributionRollup, 'count' | 'rate' | 'sum' | 'min' | 'max' | 'mean' | 'stddev'> {
   const { count, sum, min, max, sumOfSquares } = distribution
+  if (count === 0) {
+    const idle: Record<`p${number}`, number> = Object.fromEntries(percentiles.map(([name]) => [name, 0]))
+    return { count, rate: 0, sum: 0, min: 0, max: 0, mean: 0, stddev: 0, ...idle }
+  }
   const mean = saturated(sum / count)
   const quantiles = distribution.quantiles(percentiles.map(([, quantile]) => quantile))
   const named: Record<`p${number}`, number> = {}

@@ -9,8 +9,10 @@ import { type FrameHeader, checkKey, publisherName, readHeader } from '../../cli
 import { ReplayFilter } from '../../client/wire/replay-filter.ts'
 import { DEFAULT_SOURCE, TYPE_CODE, encodeKey, seriesKey } from '../../client/wire/series.ts'
 import { SeriesTable } from '../../client/wire/table.ts'
+import { atOnce } from '../pace.ts'
 import type { Commit, Position } from '../state/state.ts'
 import { Combined } from './combined.ts'
+import { type Idle, IdleRules } from './idle.ts'
 import { Rates } from './rates.ts'
 import { WindowEncoder } from './rollup.ts'
 import { saturated } from './saturated.ts'
@@ -25,20 +27,20 @@ import {
 
 const { counter: COUNTER, meter: METER, gauge: GAUGE, set: SET } = TYPE_CODE
 
-/** How long a series without data is remembered, seconds. */
-const FORGET_S = 86_400
 /** Changes are folded into a full snapshot once they outweigh it, and this. */
 const LEAST_FULL_BYTES = 65_536
-
-/** What to do with series that are known and have no data in a window. */
-export type Idle = 'skip' | 'zero' | 'repeat'
+/** Series between two chances for others to run. */
+const SLICE = 1_000
 
 export interface ShardOptions {
   readonly shard: number
   /** Length of a window, ms. */
   readonly intervalMs: number
+  /** Levels whose frames count; the others are passed over. Default: all. */
+  readonly levels?: ReadonlySet<string> | undefined
   /** Series at the most; new ones then count in `zibrato.overflow`. */
   readonly maxSeries: number
+  /** What becomes of series that are known and have no data in a window. */
   readonly idle: Idle
   /** What windows and snapshots are encoded in; shards of one worker share it. Default: its own. */
   readonly scratch?: Scratch | undefined
@@ -76,6 +78,7 @@ export class Shard {
   readonly shard: number
   readonly figures: ShardFigures = { merged: 0, replays: 0, invalid: 0, refused: 0, overflowed: 0 }
   readonly #options: ShardOptions
+  readonly #idle: IdleRules
   #table = new SeriesTable()
   #sums = new Float64Array(16)
   #totals = new Float64Array(16)
@@ -102,6 +105,7 @@ export class Shard {
   constructor(options: ShardOptions) {
     this.shard = options.shard
     this.#options = options
+    this.#idle = new IdleRules(options.idle, options.intervalMs)
     const { window, snapshot } = options.scratch ?? new Scratch()
     this.#encoder = window
     this.#snapshot = snapshot
@@ -110,6 +114,11 @@ export class Shard {
   /** End of the window at hand, ms; 0 before the first {@link open}. */
   get end(): number {
     return this.#end
+  }
+
+  /** The last entry merged; undefined: none since it was restored. */
+  get position(): Position | undefined {
+    return this.#position
   }
 
   get series(): number {
@@ -137,7 +146,13 @@ export class Shard {
   /** Whether the window at hand has anything to emit or to remember. */
   get dirty(): boolean {
     // who wants idle series gets a window of them alone too
-    return this.#touched.length > 0 || this.#live.size > 0 || (this.#options.idle !== 'skip' && this.#table.size > 0)
+    const hasIdle = this.#idle.any && this.#table.size > 0
+    return this.#touched.length > 0 || this.#live.size > 0 || hasIdle || this.#changedBytes === Number.POSITIVE_INFINITY
+  }
+
+  /** What was committed before is gone: the next commit carries all that the shard knows. */
+  commitAll(): void {
+    this.#changedBytes = Number.POSITIVE_INFINITY
   }
 
   /** Starts the window that holds a time; it is never one that was committed. */
@@ -149,8 +164,13 @@ export class Shard {
 
   /** Takes over what {@link close} wrote, oldest first. */
   restore(snapshots: readonly Uint8Array[], end: number): void {
+    atOnce(this.restoring(snapshots, end))
+  }
+
+  /** {@link restore} in slices of a millisecond or two. Until it is through, the shard is of no use. */
+  *restoring(snapshots: readonly Uint8Array[], end: number): Generator<void, void> {
     for (const bytes of snapshots) {
-      this.#restoreOne(bytes)
+      yield* this.#restoreOne(bytes)
       if (bytes[1] === 1) this.#fullBytes = bytes.length
       else this.#changedBytes += bytes.length
     }
@@ -175,14 +195,22 @@ export class Shard {
 
   /** The window at hand as a commit, and a new window after it. The commit must be made before anything is merged. */
   close(): Commit {
+    return atOnce(this.closing())
+  }
+
+  /**
+   * {@link close} in slices of a millisecond or two. Until it is through, nothing may be merged, and no other shard with the
+   * same scratch be closed.
+   */
+  *closing(): Generator<void, Commit> {
     const end = this.#end / 1000
     const interval = this.#options.intervalMs / 1000
     this.#encoder.begin(end - interval, end)
-    const changed = this.#emit(end, interval)
+    const changed = yield* this.#emit(end, interval)
     this.#filter.forget(this.#end)
     const full = this.#changedBytes > Math.max(LEAST_FULL_BYTES, this.#fullBytes)
-    if (full) this.#forgetIdle(end)
-    const snapshot = this.#encodeSnapshot(
+    if (full) yield* this.#forgetIdle(end)
+    const snapshot = yield* this.#encodeSnapshot(
       full ? Array.from({ length: this.#table.size }, (_, slot) => slot) : changed,
       full,
     )
@@ -210,7 +238,10 @@ export class Shard {
   #mergeFrame(bytes: Uint8Array, start: number, end: number, timeMs: number): void {
     let header: FrameHeader
     try {
-      header = this.#check(bytes, start, end)
+      header = readHeader(bytes, start, end)
+      // what its owner does not take is not its to judge
+      if (this.#options.levels?.has(header.level) === false) return
+      this.#check(header)
     } catch (error) {
       if (!(error instanceof InvalidFrameError)) throw error
       this.figures.invalid++
@@ -231,8 +262,8 @@ export class Shard {
    * Reads a frame to its last byte before any of it is merged, and looks its series up on the way: those that are held had
    * their hash and shard checked when they came, a new one's are checked now.
    */
-  #check(bytes: Uint8Array, start: number, end: number): FrameHeader {
-    const header = readHeader(bytes, start, end)
+  #check(header: FrameHeader): void {
+    const { bytes, end } = header
     if (header.shard !== this.shard)
       throw new InvalidFrameError(`frame: shard ${header.shard} came under another's topic`)
     if (header.count > this.#slots.length) this.#slots = new Int32Array(header.count * 2)
@@ -250,7 +281,6 @@ export class Shard {
       else decodeAggregate(type, reader, undefined)
     }
     if (reader.offset !== end) throw new InvalidFrameError(`frame: ${end - reader.offset} bytes follow the last entry`)
-    return header
   }
 
   #mergeEntries(header: FrameHeader, timeMs: number): void {
@@ -330,15 +360,22 @@ export class Shard {
   }
 
   /** Writes the window's rollups; answers the series that the snapshot has to tell of. */
-  #emit(end: number, interval: number): number[] {
+  *#emit(end: number, interval: number): Generator<void, number[]> {
     const changed: number[] = []
-    for (const slot of this.#touched) if (this.#emitOne(slot, end, interval)) changed.push(slot)
+    let count = 0
+    for (const slot of this.#touched) {
+      if (this.#emitOne(slot, end, interval)) changed.push(slot)
+      if (++count % SLICE === 0) yield
+    }
     for (const slot of this.#live) {
       if (this.#seen[slot] !== end && this.#emitOne(slot, end, interval)) changed.push(slot)
+      if (++count % SLICE === 0) yield
     }
-    if (this.#options.idle === 'skip') return changed
+    if (!this.#idle.any) return changed
     for (let slot = 0; slot < this.#table.size; slot++) {
-      if (this.#seen[slot] !== end && !this.#live.has(slot)) this.#emitIdle(slot)
+      if (++count % SLICE === 0) yield
+      const seen = this.#seen[slot] as number
+      if (seen !== end && !this.#live.has(slot)) this.#emitIdle(slot, end - seen)
     }
     return changed
   }
@@ -370,8 +407,8 @@ export class Shard {
     this.#states.delete(slot)
     if (type === SET) this.#encoder.set(key, state as Members)
     else this.#encoder.distribution(type, key, state as Distribution)
-    // but that the series is known does: it counts towards the bound
-    return slot >= this.#written
+    // but that the series is known does: it counts towards the bound, and when it had data last where that matters
+    return slot >= this.#written || this.#idle.emits(type)
   }
 
   #emitGauge(slot: number, key: Uint8Array, state: GaugeState, end: number): boolean {
@@ -391,12 +428,14 @@ export class Shard {
     return true
   }
 
-  #emitIdle(slot: number): void {
+  #emitIdle(slot: number, idleS: number): void {
     const type = this.#table.type(slot)
+    if (!this.#idle.emits(type) || !this.#idle.isEmitted(type, idleS)) return
     const key = this.#table.key(slot)
     if (type === COUNTER) this.#encoder.counter(key, 0, this.#totals[slot] as number)
     else if (type === SET) this.#encoder.set(key, new Members())
-    else if (type === GAUGE && this.#options.idle === 'repeat') {
+    else if (type !== GAUGE) this.#encoder.idleDistribution(type, key)
+    else {
       const state = this.#states.get(slot) as GaugeState | undefined
       if (state !== undefined && state.combined === undefined) {
         this.#encoder.gauge(key, new Gauge(), state.value, true)
@@ -404,12 +443,13 @@ export class Shard {
     }
   }
 
-  /** Rebuilds the table without series that had no data for a day, once they are a good part of it. */
-  #forgetIdle(end: number): void {
+  /** Rebuilds the table without series that had no data for a day, or for as long as they are emitted without. */
+  *#forgetIdle(end: number): Generator<void, void> {
     const old = this.#table
     const kept: number[] = []
     for (let slot = 0; slot < old.size; slot++) {
-      if (this.#live.has(slot) || end - (this.#seen[slot] as number) < FORGET_S) kept.push(slot)
+      const idleS = end - (this.#seen[slot] as number)
+      if (this.#live.has(slot) || this.#idle.isRemembered(old.type(slot), idleS)) kept.push(slot)
     }
     if (kept.length === old.size) return
     const [sums, totals, seen] = [this.#sums, this.#totals, this.#seen]
@@ -421,7 +461,8 @@ export class Shard {
     this.#sums = new Float64Array(Math.max(16, kept.length))
     this.#totals = new Float64Array(Math.max(16, kept.length))
     this.#seen = new Float64Array(Math.max(16, kept.length))
-    for (const slot of kept) {
+    for (const [index, slot] of kept.entries()) {
+      if (index % SLICE === SLICE - 1) yield
       const key = old.key(slot)
       const moved = this.#insert(old.type(slot), old.hash(slot), key, 0, key.length)
       this.#sums[moved] = sums[slot] as number
@@ -437,13 +478,14 @@ export class Shard {
    * version u8; full u8; number of series varint, and for each: type u8, hash u32, key, last window's end f64, lasting
    * state; then the replay filter.
    */
-  #encodeSnapshot(slots: readonly number[], full: boolean): Uint8Array {
+  *#encodeSnapshot(slots: readonly number[], full: boolean): Generator<void, Uint8Array> {
     const writer = this.#snapshot
     writer.reset()
     writer.u8(1)
     writer.u8(full ? 1 : 0)
     writer.varint(slots.length)
-    for (const slot of slots) {
+    for (const [index, slot] of slots.entries()) {
+      if (index % SLICE === SLICE - 1) yield
       const type = this.#table.type(slot)
       writer.u8(type)
       writer.u32(this.#table.hash(slot))
@@ -453,11 +495,11 @@ export class Shard {
       else if (type === METER) (this.#states.get(slot) as MeterState).rates.encode(writer)
       else if (type === GAUGE) encodeGauge(writer, this.#states.get(slot) as GaugeState)
     }
-    this.#filter.encode(writer, full ? 'all' : 'changed')
+    yield* this.#filter.encoding(writer, full ? 'all' : 'changed')
     return writer.bytes()
   }
 
-  #restoreOne(bytes: Uint8Array): void {
+  *#restoreOne(bytes: Uint8Array): Generator<void, void> {
     const reader = new Reader(bytes)
     const version = reader.u8()
     if (version !== 1)
@@ -465,6 +507,7 @@ export class Shard {
     reader.u8()
     const count = reader.varint()
     for (let index = 0; index < count; index++) {
+      if (index % SLICE === SLICE - 1) yield
       const type = reader.u8()
       const hash = reader.u32()
       const key = reader.sized()
@@ -484,7 +527,7 @@ export class Shard {
         else this.#live.delete(slot)
       }
     }
-    this.#filter.restore(reader)
+    yield* this.#filter.restoring(reader)
   }
 }
 

@@ -33,6 +33,7 @@ export class Source {
   #running: Promise<void> | undefined
   // the replay request of each shard, repeated by libzmq after every reconnect
   readonly #requests = new Map<number, string>()
+  readonly #shards = new Set<number>()
   #connections = 0
   /** Messages that are neither frames nor text lines. */
   strange = 0
@@ -57,7 +58,7 @@ export class Source {
    */
   async start(shards: readonly number[], replay: boolean): Promise<void> {
     const { Subscriber } = await import('zeromq')
-    const { curve, levels } = this.#options
+    const { curve } = this.#options
     const urls = this.#urls
     const socket = new Subscriber({
       receiveHighWaterMark: 20_000,
@@ -72,7 +73,7 @@ export class Source {
       // once asked for, libzmq repeats the request itself with the other subscriptions
       if (known.has(address) && !asked) {
         asked = true
-        for (const shard of shards) this.requestReplay(shard)
+        for (const shard of this.#shards) this.requestReplay(shard)
       }
       known.add(address)
     })
@@ -80,12 +81,34 @@ export class Source {
       this.#connections = Math.max(0, this.#connections - 1)
     })
     for (const shard of shards) {
-      if (levels === undefined) socket.subscribe(shardTopic(shard))
-      else for (const level of levels) socket.subscribe(frameTopic(shard, level))
+      this.#shards.add(shard)
+      socket.subscribe(...this.#topics(shard))
       if (replay) this.requestReplay(shard)
     }
     for (const url of urls) socket.connect(url)
     this.#running = this.#receive(socket)
+  }
+
+  /** Takes one more shard, and asks for what publishers have kept of it. */
+  add(shard: number): void {
+    this.subscribe(shard)
+    this.requestReplay(shard)
+  }
+
+  /** Takes one more shard. */
+  subscribe(shard: number): void {
+    if (this.#shards.has(shard)) return
+    this.#shards.add(shard)
+    this.#socket?.subscribe(...this.#topics(shard))
+  }
+
+  /** Asks for nothing more of a shard; what is on its way still comes. */
+  remove(shard: number): void {
+    if (!this.#shards.delete(shard)) return
+    this.#socket?.unsubscribe(...this.#topics(shard))
+    const request = this.#requests.get(shard)
+    if (request !== undefined) this.#socket?.unsubscribe(request)
+    this.#requests.delete(shard)
   }
 
   /** Asks every publisher to send once more what it has kept of a shard. */
@@ -103,6 +126,11 @@ export class Source {
     await this.#running
     // a closed socket says nothing more of its connections
     this.#connections = 0
+  }
+
+  #topics(shard: number): string[] {
+    const { levels } = this.#options
+    return levels === undefined ? [shardTopic(shard)] : levels.map((level) => frameTopic(shard, level))
   }
 
   async #receive(socket: Subscriber): Promise<void> {

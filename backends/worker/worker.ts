@@ -1,67 +1,27 @@
-import type { CurveKeys } from '../../client/curve.ts'
-import { durationMs } from '../../client/duration.ts'
-import { UsageError } from '../../client/errors.ts'
-import { type Frame, decodeFrame } from '../../client/wire/frame.ts'
 import { SHARDS } from '../../client/wire/series.ts'
-import type { Backend } from '../backend.ts'
-import type { Commit, State } from '../state/state.ts'
-import { Delivery, type DeliveryFigures, type DeliveryLog, type Target, WindowCache } from './deliver.ts'
-import { Inbox, type Received } from './inbox.ts'
-import { DEFAULT_PERCENTILES, percentileName } from './rollup.ts'
-import { type Idle, Scratch, Shard } from './shard.ts'
-import { Source } from './source.ts'
+import { paced, pacer } from '../pace.ts'
+import { SharedState } from '../state/shared.ts'
+import type { Commit, Position, Restored, State } from '../state/state.ts'
+import { BrokerFeed } from './broker-feed.ts'
+import { Delivery, type DeliveryLog, type Target, WindowCache } from './deliver.ts'
+import type { Fed, Feed } from './feed.ts'
+import { type WorkerFigures, addFigures } from './figures.ts'
+import { Gaps, MISSING_MS } from './gaps.ts'
+import { JournalFeed } from './journal-feed.ts'
+import { type CheckedOptions, type WorkerOptions, checkOptions, sharedSettings } from './options.ts'
+import { Ownership } from './ownership.ts'
+import { sleep, within } from './patience.ts'
+import type { Shard, ShardFigures } from './shard.ts'
+import { ShardFactory } from './shard-factory.ts'
+import { Turns } from './turns.ts'
 
-/** Bytes of bundles appended to the log at once. */
-const APPEND_BYTES = 4 << 20
 /** On stopping, how long the source must be quiet before it is closed, and how long that is waited for. */
 const QUIET_MS = 250
 const LAST_CALL_MS = 1_000
-/** How long frames may be missing before their publishers are asked for them. */
-const MISSING_MS = 1_000
-
-export interface WorkerOptions {
-  /** Brokers by their publishers' port. */
-  readonly brokers: readonly string[]
-  readonly targets: readonly Target[]
-  readonly state: State
-  /** Default `default`. */
-  readonly group?: string
-  /** Levels to take; all when undefined. */
-  readonly levels?: readonly string[] | undefined
-  /** Length of a window; ms, or a text such as `'10s'`. Default 10 s. */
-  readonly flush?: number | string
-  /** What becomes of series without data. Default `skip`. */
-  readonly idle?: Idle
-  /** Quantiles, over 0 and below 1, of timers and histograms. */
-  readonly percentiles?: readonly number[]
-  /** Series per shard at the most. Default 1,000,000. */
-  readonly maxSeries?: number
-  readonly curve?: CurveKeys | undefined
-  /** How long stopping waits for backends, and for a state that fails. Default 10 s. */
-  readonly stopTimeout?: number | string
-  readonly log: DeliveryLog
-}
-
-export interface WorkerFigures {
-  /** Frames by what became of them. */
-  merged: number
-  replays: number
-  invalid: number
-  refused: number
-  lost: number
-  missing: number
-  /** Measurements' series that counted in `zibrato.overflow`, times. */
-  overflowed: number
-  series: number
-  publishers: number
-  /** Windows committed. */
-  windows: number
-  /** Bytes received and not yet in the log. */
-  inboxBytes: number
-  /** Brokers connected to. */
-  connections: number
-  backends: Readonly<Record<string, DeliveryFigures>>
-}
+/** How long a broker that is not there keeps a worker from taking its part. */
+const CONNECTED_MS = 1_000
+/** How long it takes until a subscription has reached brokers, and what they had sent before has arrived. */
+const ON_ITS_WAY_MS = 150
 
 /**
  * A flush worker: takes frames from brokers, appends them to its shards' logs, merges what the logs answered, and commits
@@ -70,85 +30,62 @@ export interface WorkerFigures {
  * One loop does all of this in order, so that memory is always the last snapshot plus the log up to a position.
  */
 export class Worker implements AsyncDisposable {
-  readonly #options: WorkerOptions
+  readonly #options: CheckedOptions
   readonly #state: State
+  readonly #shared: SharedState | undefined
   readonly #log: DeliveryLog
-  readonly #intervalMs: number
-  readonly #stopTimeoutMs: number
-  readonly #shards: Shard[]
-  readonly #inbox = new Inbox()
-  readonly #source: Source
-  readonly #deliveries: Delivery[]
-  readonly #asked = new Map<number, { missing: number; sinceMs: number }>()
+  // those that are this worker's, by number
+  readonly #shards = new Map<number, Shard>()
+  readonly #factory: ShardFactory
+  readonly #feed: Feed
+  readonly #turns: Turns
+  readonly #ownership: Ownership | undefined
+  // lost since they were last asked for
+  readonly #lost = new Set<number>()
+  readonly #gone: ShardFigures = { merged: 0, replays: 0, invalid: 0, refused: 0, overflowed: 0 }
+  readonly #deliveries: readonly Delivery[]
+  readonly #gaps = new Gaps()
   #starting: Promise<void> | undefined
   #loop: Promise<void> | undefined
   #stopped: Promise<void> | undefined
   #stopping = false
   #windows = 0
-  #lookedForMissingMs = 0
   // when a state that still fails is no longer tried, ms of `performance.now()`
   #givesUpMs = Number.POSITIVE_INFINITY
 
   /** @throws UsageError naming the option that makes no sense */
   constructor(options: WorkerOptions) {
-    this.#options = options
-    this.#state = options.state
-    this.#log = options.log
-    this.#intervalMs = durationMs(options.flush ?? 10_000)
-    if (!(this.#intervalMs >= 100 && this.#intervalMs <= 86_400_000)) {
-      throw new UsageError(`worker: flush ${String(options.flush)} must lie between 100ms and 24h`)
+    const checked = checkOptions(options)
+    const { brokers, levels, curve, state, log, targets, percentiles } = checked
+    this.#options = checked
+    this.#state = state
+    this.#shared = state instanceof SharedState ? state : undefined
+    this.#log = log
+    const givesUp = (): boolean => performance.now() > this.#givesUpMs
+    const journal = this.#shared?.journal
+    this.#factory = new ShardFactory(checked, journal !== undefined)
+    this.#feed =
+      journal === undefined
+        ? new BrokerFeed({ brokers, levels, curve, state, log, givesUp })
+        : new JournalFeed({ journal, log, givesUp })
+    this.#turns = new Turns(() => this.#feed.wake())
+    if (this.#shared !== undefined) {
+      this.#shared.onLost = (shards) => this.#lose(shards)
+      this.#shared.onReset = (shards) => {
+        for (const shard of shards) this.#shards.get(shard)?.commitAll()
+      }
+      this.#ownership = new Ownership({
+        state: this.#shared,
+        log,
+        held: () => this.#shards.keys(),
+        expect: (shards) => this.#feed.expect(shards),
+        take: (shard) => this.#turns.take(() => this.#take(shard)),
+        handOver: (shard) => this.#handOver(shard, ON_ITS_WAY_MS),
+      })
     }
-    const percentiles = options.percentiles ?? DEFAULT_PERCENTILES
-    if (!percentiles.every((quantile) => quantile > 0 && quantile < 1)) {
-      throw new UsageError('worker: percentiles are quantiles over 0 and below 1, such as 0.99')
-    }
-    const names = [...new Set(percentiles)].map(percentileName)
-    const ambiguous = names.find((name, index) => names.indexOf(name) !== index)
-    if (ambiguous !== undefined) {
-      throw new UsageError(`worker: two percentiles are called ${ambiguous}; leave one of them out`)
-    }
-    const maxSeries = options.maxSeries ?? 1_000_000
-    if (!(maxSeries >= 1)) throw new UsageError(`worker: maxSeries ${String(maxSeries)} must be 1 or more`)
-    this.#stopTimeoutMs = durationMs(options.stopTimeout ?? 10_000)
-    const keys = options.targets.map(({ key }) => key)
-    const twice = keys.find((key, index) => keys.indexOf(key) !== index)
-    if (twice !== undefined) {
-      throw new UsageError(`worker: two backends are known as ${twice}; add ?known-as=NAME to one of them`)
-    }
-    const receivers = options.targets.flatMap(({ backend }) => (backend.receive === undefined ? [] : [backend]))
-    const scratch = new Scratch()
-    this.#shards = Array.from(
-      { length: SHARDS },
-      (_, shard) =>
-        new Shard({
-          shard,
-          intervalMs: this.#intervalMs,
-          maxSeries,
-          idle: options.idle ?? 'skip',
-          scratch,
-          onOverflow: (key) =>
-            this.#log.warn(
-              { shard, series: key.replaceAll('\0', ' ').trim() },
-              'too many series: this and other new ones count in zibrato.overflow; use fewer tag values or raise --max-series',
-            ),
-          ...(receivers.length === 0
-            ? {}
-            : {
-                onFrame: (bytes: Uint8Array, start: number, end: number) => {
-                  const frame = decodeFrame(bytes, start, end)
-                  for (const backend of receivers) this.#show(backend, frame)
-                },
-              }),
-        }),
-    )
-    this.#source = new Source({
-      brokers: options.brokers,
-      levels: options.levels,
-      curve: options.curve,
-      onBundle: (received) => this.#inbox.put(received),
-    })
     const windows = new WindowCache(percentiles)
-    this.#deliveries = options.targets.map((target) => new Delivery(target, this.#state, windows, this.#log))
+    const holds = (shard: number): boolean => this.#shared?.holds(shard) ?? true
+    this.#deliveries = targets.map((target) => new Delivery(target, state, windows, log, holds))
   }
 
   /** Restores what the state holds, connects the backends, and begins to receive. When that fails, all is let go of. */
@@ -164,20 +101,24 @@ export class Worker implements AsyncDisposable {
   }
 
   async #start(): Promise<void> {
-    const { group = 'default', targets } = this.#options
-    await this.#state.open({ group, backends: targets.map(({ key }) => key) })
+    const { group, targets } = this.#options
+    const backends = targets.map(({ key }) => key)
+    await this.#state.open({ group, backends, settings: sharedSettings(this.#options) })
     for (const { backend } of targets) {
       await backend.connect?.()
       if (this.#stopped !== undefined) throw new Error('worker: stopped while it started')
     }
-    for (const shard of this.#shards) await this.#restore(shard)
     for (const delivery of this.#deliveries) delivery.start()
+    if (this.#ownership === undefined) for (let shard = 0; shard < SHARDS; shard++) await this.#own(shard)
     // what remembers nothing cannot tell a replay from what it counted before it was restarted
-    await this.#source.start(
-      this.#shards.map(({ shard }) => shard),
-      this.#state.durable,
-    )
+    await this.#feed.start([...this.#shards.keys()], this.#state.durable)
     this.#loop = this.#run()
+    if (this.#ownership === undefined) return
+    // others would give their shards to one that receives nothing yet
+    const deadline = performance.now() + CONNECTED_MS
+    const isReading = this.#shared?.journal !== undefined
+    while (!isReading && this.#feed.connections === 0 && performance.now() < deadline) await sleep(5)
+    await this.#ownership.start()
   }
 
   /** Resolves when the worker has stopped, or rejects with what ended it. */
@@ -185,7 +126,10 @@ export class Worker implements AsyncDisposable {
     await this.#loop
   }
 
-  /** Takes in what is under way, commits, delivers for up to `stopTimeout`, and lets go of everything. Idempotent. */
+  /**
+   * Takes in what is under way, commits, delivers for up to `stopTimeout`, and lets go of everything; where other workers go
+   * on, they get its shards as they are. Idempotent.
+   */
   stop(): Promise<void> {
     this.#stopped ??= this.#stop()
     return this.#stopped
@@ -196,23 +140,9 @@ export class Worker implements AsyncDisposable {
   }
 
   figures(): WorkerFigures {
-    const figures = {
-      merged: 0,
-      replays: 0,
-      invalid: 0,
-      refused: 0,
-      lost: 0,
-      missing: 0,
-      overflowed: 0,
-      series: 0,
-      publishers: 0,
-    }
-    for (const shard of this.#shards) {
-      figures.merged += shard.figures.merged
-      figures.replays += shard.figures.replays
-      figures.invalid += shard.figures.invalid
-      figures.refused += shard.figures.refused
-      figures.overflowed += shard.figures.overflowed
+    const figures = { ...this.#gone, lost: 0, missing: 0, series: 0, publishers: 0 }
+    for (const shard of this.#shards.values()) {
+      addFigures(figures, shard.figures)
       figures.lost += shard.lost
       figures.missing += shard.missing
       figures.series += shard.series
@@ -221,80 +151,166 @@ export class Worker implements AsyncDisposable {
     return {
       ...figures,
       windows: this.#windows,
-      inboxBytes: this.#inbox.bytes,
-      connections: this.#source.connections,
+      inboxBytes: this.#feed.bytes,
+      connections: this.#feed.connections,
+      shards: this.#shards.size,
       backends: Object.fromEntries(this.#deliveries.map(({ target, figures: own }) => [target.label, own])),
     }
   }
 
-  async #restore(shard: Shard): Promise<void> {
-    const { snapshots, end, entries } = await this.#state.acquire(shard.shard)
-    shard.restore(snapshots, end)
+  /** Has a shard go on from where its last owner left it. False when it is another worker's. */
+  async #own(number: number): Promise<boolean> {
+    this.#lost.delete(number)
+    const restored = await this.#state.acquire(number)
+    if (restored === undefined) return false
+    const shard = await this.#restore(number, restored)
+    // to restore a large one takes its time
+    if (this.#lost.has(number)) return false
+    this.#shards.set(number, shard)
+    return true
+  }
+
+  async #restore(number: number, { snapshots, end, entries }: Restored): Promise<Shard> {
+    const shard = this.#factory.create(number)
+    await paced(shard.restoring(snapshots, end))
+    const breathe = pacer()
     for await (const { bundle, position, timeMs } of entries) {
       if (shard.end === 0) shard.open(timeMs)
-      if (timeMs >= shard.end) await this.#commit([shard], timeMs)
+      if (timeMs >= shard.end) await this.#commit([shard], () => timeMs)
       shard.merge(bundle, position, timeMs)
+      const pause = breathe()
+      if (pause !== undefined) await pause
     }
-    if (shard.end === 0) shard.open(await this.#state.now())
+    // a journal is read on from here: its first entry says which window it is
+    if (shard.end === 0 && this.#shared?.journal === undefined) shard.open(await this.#state.now())
+    return shard
+  }
+
+  /** Takes over a shard that may be another worker's. Between two rounds of the loop. */
+  async #take(number: number): Promise<boolean> {
+    try {
+      // that it was lost may be told only now
+      if (!(await this.#own(number)) || !this.#shards.has(number)) return false
+    } catch (error) {
+      await this.#shared?.giveUp([number]).catch(() => {})
+      throw error
+    }
+    this.#feed.add(number)
+    for (const delivery of this.#deliveries) delivery.add(number)
+    return true
+  }
+
+  /**
+   * Lets another worker have a shard: its window at hand goes on there, from the log. Until backends have answered for the
+   * windows of it that they have in hand, all goes on here.
+   *
+   * @param overlapMs how long the next owner may need until it receives what comes of the shard
+   */
+  async #handOver(number: number, overlapMs: number): Promise<void> {
+    await Promise.all([sleep(overlapMs), ...this.#deliveries.map((delivery) => delivery.withhold(number))])
+    await this.#turns.take(async () => {
+      await this.#merge(await this.#feed.rest(number), () => 0)
+      this.#forget(number)
+    })
+    try {
+      await this.#shared?.giveUp([number])
+    } finally {
+      this.#feed.remove(number)
+    }
+  }
+
+  /** Shards that are another worker's: nothing of them is written or flushed here any more. */
+  #lose(numbers: readonly number[]): void {
+    const held = numbers.filter((number) => this.#shards.has(number))
+    for (const number of numbers) this.#lost.add(number)
+    for (const number of held) {
+      this.#feed.remove(number)
+      this.#forget(number)
+    }
+    for (const delivery of this.#deliveries) delivery.lost()
+    this.#ownership?.look()
+    if (held.length > 0) this.#log.warn({ shards: held }, 'another worker has these shards: let go of them')
+  }
+
+  #forget(number: number): void {
+    const shard = this.#shards.get(number)
+    if (shard !== undefined) addFigures(this.#gone, shard.figures)
+    this.#shards.delete(number)
+    this.#gaps.forget(number)
   }
 
   async #run(): Promise<void> {
-    while (!this.#stopping || this.#inbox.bytes > 0) {
-      const received = this.#inbox.take(APPEND_BYTES)
-      if (received.length > 0) await this.#take(received)
-      const now = await this.#state.now()
-      const due = this.#shards.filter(({ end }) => now >= end)
-      if (due.length > 0) await this.#commit(due, now)
-      this.#askForMissing()
-      if (received.length > 0 || this.#stopping) continue
-      const next = Math.min(...this.#shards.map(({ end }) => end)) - now
-      await this.#inbox.wait(Math.max(1, Math.min(next, MISSING_MS)))
+    try {
+      let clock = await this.#feed.clock()
+      while (!this.#stopping || this.#feed.bytes > 0) {
+        await this.#turns.run()
+        const next = Math.min(...Array.from(this.#shards.values(), ({ shard, end }) => end - clock(shard)))
+        const patience = this.#stopping ? 0 : Math.max(1, Math.min(next, MISSING_MS))
+        const entries = await this.#feed.next(patience)
+        clock = await this.#feed.clock()
+        await this.#merge(entries, clock)
+        await this.#commitDue(clock)
+        this.#gaps.look(this.#shards.values(), (shard) => this.#feed.askAgain(shard))
+      }
+    } finally {
+      this.#turns.end(new Error('worker: it is stopping'))
     }
   }
 
-  async #take(received: readonly Received[]): Promise<void> {
-    const appended = await this.#append(received)
-    for (let index = 0; index < received.length; index++) {
-      const { shard: number, bundle } = received[index] as Received
-      const { position, timeMs } = appended[index] as { position: string; timeMs: number }
-      const shard = this.#shards[number] as Shard
-      // entries of the next window, before the clock was looked at
-      if (timeMs >= shard.end) {
-        await this.#commit(
-          this.#shards.filter(({ end }) => timeMs >= end),
-          timeMs,
-        )
+  /**
+   * Merges entries into the windows they are of, and commits what is over in between.
+   *
+   * @param clock nothing that stands behind these entries is older
+   */
+  async #merge(entries: readonly Fed[], clock: (shard: number) => number): Promise<void> {
+    const breathe = pacer()
+    let left = entries
+    while (left.length > 0) {
+      const later: Fed[] = []
+      const firstMs = new Map<number, number>()
+      for (const fed of left) {
+        const { shard: number, bundle, position, timeMs } = fed
+        // lost it may be by now
+        const shard = this.#shards.get(number)
+        if (shard === undefined) continue
+        if (shard.end === 0) shard.open(timeMs)
+        if (timeMs >= shard.end) {
+          later.push(fed)
+          if (!firstMs.has(number)) firstMs.set(number, timeMs)
+        } else shard.merge(bundle, position, timeMs)
+        const pause = breathe()
+        if (pause !== undefined) await pause
       }
-      shard.merge(bundle, position, timeMs)
+      if (later.length > 0) await this.#commitDue((shard) => firstMs.get(shard) ?? clock(shard))
+      left = later
     }
   }
 
-  /** Appends, however often it takes: what was received is in nobody else's hands. */
-  async #append(received: readonly Received[]): ReturnType<State['append']> {
-    for (let pause = 100; ; pause = Math.min(pause * 2, 5_000)) {
-      try {
-        return await this.#state.append(received)
-      } catch (error) {
-        if (performance.now() > this.#givesUpMs) throw error
-        this.#log.warn({ error: (error as Error).message }, 'cannot append to the log, will retry')
-        await new Promise((resolve) => setTimeout(resolve, pause))
-      }
+  /** @param clock of each shard nothing older is to be merged any more */
+  async #commitDue(clock: (shard: number) => number): Promise<void> {
+    for (const shard of this.#shards.values()) {
+      if (shard.end === 0 && clock(shard.shard) > 0) shard.open(clock(shard.shard))
     }
+    const due = [...this.#shards.values()].filter(({ shard, end }) => end > 0 && clock(shard) >= end)
+    if (due.length > 0) await this.#commit(due, clock)
   }
 
   /** Commits the window at hand of some shards, and those after it that a time has passed. */
-  async #commit(shards: readonly Shard[], nowMs: number): Promise<void> {
+  async #commit(shards: readonly Shard[], clock: (shard: number) => number): Promise<void> {
     const commits: Commit[] = []
     for (const shard of shards) {
-      if (shard.dirty) {
-        commits.push(shard.close())
-        // encoding a large shard takes its time
-        await new Promise((resolve) => setImmediate(resolve))
-      }
+      if (shard.dirty) commits.push(await paced(shard.closing()))
       // after a pause, windows in which nothing was alive are not committed one by one
-      if (nowMs >= shard.end) shard.open(nowMs)
+      if (clock(shard.shard) >= shard.end) shard.open(clock(shard.shard))
     }
-    if (commits.length === 0) return
+    if (commits.length > 0) await this.#write(commits)
+    const passed = shards.flatMap(({ shard, position }): [number, Position][] =>
+      position === undefined || this.#shared?.holds(shard) === false ? [] : [[shard, position]],
+    )
+    await this.#feed.passed(new Map(passed))
+  }
+
+  async #write(commits: readonly Commit[]): Promise<void> {
     for (let pause = 100; ; pause = Math.min(pause * 2, 5_000)) {
       try {
         await this.#state.commit(commits)
@@ -302,92 +318,103 @@ export class Worker implements AsyncDisposable {
       } catch (error) {
         if (performance.now() > this.#givesUpMs) throw error
         this.#log.warn({ error: (error as Error).message }, 'cannot commit, will retry')
-        await new Promise((resolve) => setTimeout(resolve, pause))
+        await sleep(pause)
       }
     }
     this.#windows += commits.length
     for (const delivery of this.#deliveries) delivery.notify()
   }
 
-  /** A gap that stays means that a message was dropped on its way: its publisher still has it for a while. */
-  #askForMissing(): void {
-    const now = performance.now()
-    if (now - this.#lookedForMissingMs < MISSING_MS / 2) return
-    this.#lookedForMissingMs = now
-    for (const shard of this.#shards) {
-      const { missing } = shard
-      const asked = this.#asked.get(shard.shard)
-      if (missing === 0 || asked === undefined || asked.missing !== missing) {
-        if (missing !== asked?.missing) this.#asked.set(shard.shard, { missing, sinceMs: now })
-      } else if (now - asked.sinceMs > MISSING_MS) {
-        asked.sinceMs = Number.POSITIVE_INFINITY
-        this.#source.requestReplay(shard.shard)
-      }
-    }
-  }
-
   async #stop(): Promise<void> {
-    const { targets } = this.#options
-    const timeoutMs = this.#stopTimeoutMs
-    let failure: Error | undefined
-    this.#givesUpMs = performance.now() + LAST_CALL_MS + timeoutMs
+    const { targets, stopTimeoutMs } = this.#options
+    this.#givesUpMs = performance.now() + LAST_CALL_MS + stopTimeoutMs
     // what is half begun could not be let go of; a backend that hangs while it connects is not waited for longer
-    await Promise.race([
+    await within(
+      stopTimeoutMs,
       this.#starting?.catch(() => {}),
-      new Promise((resolve) => setTimeout(resolve, timeoutMs).unref()),
-    ])
-    if (this.#loop !== undefined) {
-      // publishers that stop at the same moment have their last frames under way
-      const deadline = performance.now() + LAST_CALL_MS
-      const quietSince = performance.now()
-      while (performance.now() < deadline) {
-        if (performance.now() - Math.max(quietSince, this.#source.lastMs) > QUIET_MS) break
-        await new Promise((resolve) => setTimeout(resolve, 10))
-      }
+    )
+    let failure: Error | undefined
+    try {
+      const isLast = (await this.#ownership?.leave()) !== true
+      if (isLast && this.#loop !== undefined) await this.#hearLastCall()
+      await within(stopTimeoutMs, this.#ownership?.stop())
+      if (isLast && (this.#ownership?.others ?? 0) === 0) await this.#finish()
+      else await this.#leaveToOthers()
+    } catch (error) {
+      failure = error as Error
     }
-    await this.#source.stop()
-    if (this.#loop !== undefined) {
-      this.#stopping = true
-      this.#inbox.wake()
-      try {
-        await this.#loop
-        // the window at hand ends early; what comes after a restart joins the next. A loop that broke left it in no known
-        // state: there the log tells after a restart
-        await this.#commit(this.#shards, 0)
-      } catch (error) {
-        failure = error as Error
-      }
-    }
-    await Promise.all(this.#deliveries.map((delivery) => delivery.stop(timeoutMs)))
+    this.#ownership?.end()
     const left = this.#deliveries.reduce((count, { figures }) => count + figures.pending, 0)
     if (left > 0 && !this.#state.durable)
       this.#log.warn({ windows: left }, 'stopping with windows that no backend took: lost')
-    await Promise.all(targets.map((target) => this.#close(target, timeoutMs)))
+    await Promise.all(targets.map((target) => this.#close(target)))
     await this.#state.close()
     if (failure !== undefined) throw failure
   }
 
-  /** A frame is counted whatever a backend that wants to see it makes of it. */
-  #show(backend: Backend, frame: Frame): void {
+  /** Others go on with all that is here, and have it at once. */
+  async #leaveToOthers(): Promise<void> {
+    const overlapMs = ON_ITS_WAY_MS + (this.#ownership?.beatMs ?? 0)
+    const handedOver = Array.from(this.#shards.keys(), (shard) => this.#handOver(shard, overlapMs))
+    const delivered = this.#stopDeliveries()
+    const outcomes = await Promise.allSettled(handedOver)
+    await delivered
+    await this.#endLoop()
+    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
+  }
+
+  /** Nobody else is there: the window at hand ends early, and what comes for it after a restart joins the next. */
+  async #finish(): Promise<void> {
+    const isRunning = this.#loop !== undefined
+    let failure: Error | undefined
     try {
-      backend.receive?.(frame)
+      await this.#endLoop()
+      // a loop that broke left it in no known state: there the log tells after a restart
+      const open = [...this.#shards.values()].filter(({ end }) => end > 0)
+      if (isRunning) await this.#commit(open, () => 0)
     } catch (error) {
-      this.#log.warn({ backend: backend.name, error: (error as Error).message }, 'backend failed to receive a frame')
+      failure = error as Error
+    }
+    const delivered = this.#stopDeliveries()
+    // whoever comes meanwhile has the shards as soon as no backend has windows of theirs in hand
+    await Promise.race([delivered, this.#ownership?.joined() ?? delivered])
+    const shards = [...this.#shards.keys()]
+    const withheld = shards.flatMap((shard) => this.#deliveries.map((delivery) => delivery.withhold(shard)))
+    await Promise.all(withheld)
+    if (failure === undefined) await this.#shared?.giveUp(shards)
+    await delivered
+    if (failure !== undefined) throw failure
+  }
+
+  async #stopDeliveries(): Promise<void> {
+    await Promise.all(this.#deliveries.map((delivery) => delivery.stop(this.#options.stopTimeoutMs)))
+  }
+
+  /** Publishers that stop at the same moment have their last frames under way, other workers their shards. */
+  async #hearLastCall(): Promise<void> {
+    const since = performance.now()
+    while (performance.now() - since < LAST_CALL_MS && (this.#ownership?.others ?? 0) === 0) {
+      const isQuiet = performance.now() - Math.max(since, this.#feed.lastMs) > QUIET_MS
+      if (isQuiet && this.#shards.size === SHARDS) return
+      await sleep(10)
     }
   }
 
+  async #endLoop(): Promise<void> {
+    await this.#feed.stop()
+    this.#stopping = true
+    this.#feed.wake()
+    await this.#loop
+  }
+
   /** A backend that fails or hangs keeps neither the others nor the state from being closed. */
-  async #close({ backend, label }: Target, timeoutMs: number): Promise<void> {
-    let timer: ReturnType<typeof setTimeout> | undefined
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`it takes longer than ${timeoutMs} ms`)), timeoutMs)
-    })
+  async #close({ backend, label }: Target): Promise<void> {
+    const { stopTimeoutMs } = this.#options
     try {
-      await Promise.race([backend.close?.(), late])
+      const closed = Promise.resolve(backend.close?.()).then(() => true)
+      if ((await within(stopTimeoutMs, closed)) !== true) throw new Error(`it takes longer than ${stopTimeoutMs} ms`)
     } catch (error) {
       this.#log.warn({ backend: label, error: (error as Error).message }, 'backend was not closed cleanly')
-    } finally {
-      clearTimeout(timer)
     }
   }
 }

@@ -33,6 +33,7 @@ export function workerMetrics(figures: WorkerFigures): string {
     figure('worker_publishers', 'gauge', 'Publishers remembered.', figures.publishers),
     figure('worker_windows_total', 'counter', 'Windows committed, by shard.', figures.windows),
     figure('worker_inbox_bytes', 'gauge', 'Bytes received and not yet in the log.', figures.inboxBytes),
+    figure('worker_shards', 'gauge', "Shards that are this worker's.", figures.shards),
     figure('worker_brokers', 'gauge', 'Brokers connected to.', figures.connections),
     perBackend('windows_total', 'counter', 'Windows delivered.', ({ delivered }) => delivered),
     perBackend('rollups_total', 'counter', 'Rollups delivered.', ({ rollups }) => rollups),

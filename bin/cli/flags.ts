@@ -45,12 +45,72 @@ export const http: Flag<number | undefined> = one(
   '8080',
 )
 
-export const udp: Flag<undefined> = one(
+export const udp: Flag<number | undefined> = one(
   'udp',
   'port',
-  'port for StatsD lines, which this version does not take: "off"',
-  value.off,
+  'take StatsD lines at this UDP port; 0 picks a free one, "off" is none',
+  value.portOrOff,
+  '8125',
+)
+
+export const udpBuffer: Flag<number | undefined> = optional(
+  'udp-buffer',
+  'bytes',
+  'receive buffer of the UDP port; unless given, 4194304 or what the system allows',
+  (text) => value.wholeNumber(text, 1 << 30),
+)
+
+export const udpLevel: Flag<string> = one(
+  'udp-level',
+  'level',
+  'level of StatsD lines, however they come',
+  value.level,
+  'info',
+)
+
+export const tcp: Flag<number | undefined> = one(
+  'tcp',
+  'port',
+  'take StatsD lines at this TCP port; 0 picks a free one, "off" is none',
+  value.portOrOff,
   'off',
+)
+
+export const unix: Flag<string | undefined> = optional(
+  'unix',
+  'path',
+  'take StatsD lines, and what unixstream:// clients send, at this Unix socket',
+  value.socketPath,
+)
+
+export const unixDatagram: Flag<string | undefined> = optional(
+  'unix-datagram',
+  'path',
+  'take StatsD datagrams at this Unix socket; needs the package unix-dgram',
+  value.socketPath,
+)
+
+export const unixMode: Flag<number> = one(
+  'unix-mode',
+  'mode',
+  'permissions of Unix sockets, in octal: who may write may send',
+  value.fileMode,
+  '0666',
+)
+
+export const gatewayFlush: Flag<number> = one(
+  'gateway-flush',
+  'duration',
+  'how long StatsD lines are added up before they go to the broker',
+  (text) => value.duration(text, '10ms', '1m'),
+  '250ms',
+)
+
+export const statsdConfig: Flag<string | undefined> = optional(
+  'statsd-config',
+  'file',
+  'do what this configuration file of statsd says: where to listen, what to flush, when and whereto',
+  (path) => path,
 )
 
 export const brokers: Flag<readonly string[]> = many(
@@ -95,9 +155,21 @@ export const to: Flag<readonly BackendUrl[]> = many(
 export const state: Flag<string> = one(
   'state',
   'url',
-  'where counts live until they are delivered: memory: or file:DIR',
+  'where counts live until they are delivered: memory:, file:DIR or redis://HOST',
   (text) => text,
   'memory:',
+)
+
+export const journal: Flag<boolean> = toggle(
+  'journal',
+  'use the journal in the Redis of --state: gateway and broker write what comes before it counts as taken, workers read it',
+)
+
+export const journalState: Flag<string | undefined> = optional(
+  'state',
+  'url',
+  "with --journal: the workers' Redis, as they have it",
+  (text) => text,
 )
 
 export const group: Flag<string> = one(
@@ -127,7 +199,7 @@ export const maxSeries: Flag<number> = one(
   'max-series',
   'count',
   'series per shard at the most (there are 32 shards)',
-  value.wholeNumber,
+  (text) => value.wholeNumber(text),
   '1000000',
 )
 
@@ -179,6 +251,8 @@ export const stopTimeout: Flag<number> = one(
 
 export const json: Flag<boolean> = toggle('json', 'print one JSON object a line')
 
+export const force: Flag<boolean> = toggle('force', 'forget a group though workers of it live')
+
 export const url: Flag<string | undefined> = optional(
   'url',
   'url',
@@ -215,4 +289,52 @@ export const timeout: Flag<number> = one(
   'give up when nobody has taken it after this long',
   (text) => value.duration(text, '1ms', '1h'),
   '5s',
+)
+
+export const subscribersHost: Flag<string> = one('host', 'name', "the broker's host", value.brokerHost, '127.0.0.1')
+
+export const subscribersPort: Flag<number> = one(
+  'port',
+  'number',
+  "the broker's port for subscribers, one above that for publishers",
+  value.subscribersPort,
+  '5551',
+)
+
+export const flushBySeconds: Flag<number> = one(
+  'flush',
+  'duration',
+  'length of a window, from a second up: 10s, 1m; a bare number is seconds',
+  (text) => value.duration(text, '1s', '24h'),
+  '60',
+)
+
+export const username: Flag<string | undefined> = optional(
+  'username',
+  'email',
+  'user of the Librato account',
+  value.secret,
+)
+
+export const apitoken: Flag<string | undefined> = optional(
+  'apitoken',
+  'token',
+  'its API token; $VAR takes it from the environment',
+  value.secret,
+)
+
+export const api: Flag<'metrics' | 'measurements'> = one(
+  'api',
+  'name',
+  'metrics, with sources, or measurements, with tags',
+  (text) => value.choice(text, ['metrics', 'measurements']),
+  'metrics',
+)
+
+export const endpoint: Flag<string> = one(
+  'endpoint',
+  'url',
+  'where the API is',
+  value.endpoint,
+  'https://metrics-api.librato.com',
 )

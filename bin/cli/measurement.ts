@@ -53,7 +53,7 @@ export function readMeasurement(line: string): Measurement {
   }
   // what it says of level and source holds for this one only, as in HTTP; the rest has its defaults from the client
   const rules = { defaultLevel: 'info', levels: undefined, maxMeasurements: 1, now: Date.now }
-  const { rejected } = ingestJson([json], sink as Sink, rules)
+  const { rejected } = ingestJson([json], sink, rules)
   if (measurement === undefined) throw new UsageError(rejected[0]?.reason ?? 'is no measurement')
   return measurement
 }

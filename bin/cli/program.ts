@@ -2,7 +2,7 @@ import { Command as Commander, CommanderError, Option } from 'commander'
 import { UsageError, ZibratoError } from '../../client/errors.ts'
 import { VERSION } from '../../client/version.ts'
 import type { AnyCommand } from './command.ts'
-import { COMMANDS } from './commands.ts'
+import { COMMANDS, librato } from './commands.ts'
 import { type Flag, variableOf } from './flag.ts'
 import { config as configFlag } from './flags.ts'
 import { type Given, readConfig, settle } from './settings.ts'
@@ -53,7 +53,7 @@ function define(target: Commander, called: string, command: AnyCommand, finished
 }
 
 const KNOWN: ReadonlySet<string> = new Set(
-  COMMANDS.flatMap(({ flags }) => Object.values(flags).map(({ name }) => name)),
+  [...COMMANDS, librato].flatMap(({ flags }) => Object.values(flags).map(({ name }) => name)),
 )
 
 const ELSEWHERE = `A flag such as --${configFlag.name} can also be said as ${variableOf(configFlag)}, and all but that one in the file it names:

@@ -6,6 +6,9 @@ import { UsageError } from '../../client/errors.ts'
 /** How long one flush may take when the backend's URL does not say. */
 const TIMEOUT_MS = 20_000
 
+/** What answers at a path of an HTTP port. */
+export type Routes = Readonly<Record<string, (request: Request) => Response | Promise<Response>>>
+
 /**
  * The backends that `--to` names, not connected yet.
  *
@@ -14,12 +17,33 @@ const TIMEOUT_MS = 20_000
 export async function openTargets(urls: readonly BackendUrl[]): Promise<Target[]> {
   const targets: Target[] = []
   for (const url of urls) {
-    const { key, label, timeoutMs = TIMEOUT_MS } = url
+    const { key, label } = url
     if (targets.some((other) => other.key === key)) {
       throw new UsageError(`--to: ${label} is named twice; remove one, or tell them apart with ?known-as=NAME`)
     }
     const backend = await openBackend(url)
+    const timeoutMs = backend.timeoutMs ?? url.timeoutMs ?? TIMEOUT_MS
     targets.push({ backend, key, label, inDoubt: inDoubtOf(backend, url), timeoutMs })
   }
   return targets
+}
+
+/**
+ * What backends want answered on the HTTP port of the process they are in, by path.
+ *
+ * @param obstacle why there is no such port, and the way out; undefined when there is one
+ * @throws UsageError when there is none, or two want the same path
+ */
+export function routesOf(targets: readonly Target[], obstacle?: string): Routes {
+  const routes: Record<string, Routes[string]> = {}
+  for (const { backend, label } of targets) {
+    const { route } = backend
+    if (route === undefined || backend.handle === undefined) continue
+    if (obstacle !== undefined) throw new UsageError(`--to ${label}: ${obstacle}`)
+    if (Object.hasOwn(routes, route)) {
+      throw new UsageError(`--to ${label}: another backend is served at ${route}; give one of them a host and port`)
+    }
+    routes[route] = (request) => (backend as Required<Pick<typeof backend, 'handle'>>).handle(request)
+  }
+  return routes
 }

@@ -18,12 +18,6 @@ export function portOrOff(text: string): number | undefined {
   throw new UsageError(`${JSON.stringify(text)} is no port; give a number in 1..65535, 0 for a free one, or "off"`)
 }
 
-/** The one value of a port that this version does not serve. */
-export function off(text: string): undefined {
-  if (text === 'off') return undefined
-  throw new UsageError(`${JSON.stringify(text)}: this version takes no StatsD lines; leave it "off" and post to --http`)
-}
-
 /** An address to listen at, without the brackets of IPv6. */
 export function host(text: string): string {
   const name = text.trim()
@@ -39,6 +33,26 @@ export function brokerUrl(text: string): string {
   } catch {
     throw new UsageError(`${JSON.stringify(text)} is no broker; write tcp://HOST:PORT, such as tcp://127.0.0.1:5550`)
   }
+}
+
+/** Where a broker is, without the brackets of IPv6. */
+export function brokerHost(text: string): string {
+  const name = text.trim().replace(/^\[(.*)\]$/, '$1')
+  if (/^[\w.:-]+$/.test(name)) return name
+  throw new UsageError(`${JSON.stringify(text)} is no host; give a name or address, such as 127.0.0.1`)
+}
+
+/** A broker's port for subscribers; the one below it is for publishers. */
+export function subscribersPort(text: string): number {
+  if (/^\d{1,5}$/.test(text) && Number(text) >= 2 && Number(text) <= 65_535) return Number(text)
+  throw new UsageError(`${JSON.stringify(text)} is no port; give a number in 2..65535`)
+}
+
+/** A service's URL, without user and password. */
+export function endpoint(text: string): string {
+  if (/^https?:\/\/[^/@?#]+(\/[^@?#]*)?$/i.test(text) && URL.canParse(text)) return text.replace(/\/+$/, '')
+  // a token may be in it
+  throw new UsageError('this is no URL of a service; write https://HOST/PATH, user and token with flags of their own')
 }
 
 export function levels(text: string): readonly string[] {
@@ -74,9 +88,22 @@ export function percentiles(text: string): readonly number[] {
   })
 }
 
-export function wholeNumber(text: string): number {
-  if (/^\d{1,15}$/.test(text) && Number(text) > 0) return Number(text)
-  throw new UsageError(`${JSON.stringify(text)} is no whole number from 1 up`)
+export function wholeNumber(text: string, highest: number = Number.MAX_SAFE_INTEGER): number {
+  if (/^\d{1,15}$/.test(text) && Number(text) > 0 && Number(text) <= highest) return Number(text)
+  const range = highest === Number.MAX_SAFE_INTEGER ? 'from 1 up' : `in 1..${highest}`
+  throw new UsageError(`${JSON.stringify(text)} is no whole number ${range}`)
+}
+
+/** Permissions of a file, in octal. */
+export function fileMode(text: string): number {
+  if (/^0?[0-7]{3}$/.test(text)) return Number.parseInt(text, 8)
+  throw new UsageError(`${JSON.stringify(text)} are no permissions; write them in octal, such as 0660`)
+}
+
+/** The path of a socket. */
+export function socketPath(text: string): string {
+  if (text !== '' && !text.includes('\0')) return text
+  throw new UsageError(`${JSON.stringify(text)} is no path; name a file that is not there yet`)
 }
 
 export function choice<const Choice extends string>(text: string, choices: readonly Choice[]): Choice {

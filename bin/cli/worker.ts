@@ -1,6 +1,6 @@
 import type { BackendUrl } from '../../backends/url.ts'
-import { openState } from '../../backends/state/open.ts'
-import { Worker, type Idle } from '../../backends/worker/index.ts'
+import { openState, stateLabel } from '../../backends/state/open.ts'
+import { type Idle, type Target, Worker, type WorkerOptions } from '../../backends/worker/index.ts'
 import type { CurveKeys } from '../../client/curve.ts'
 import type { Invocation } from './command.ts'
 import { connectKeys } from './curve.ts'
@@ -9,7 +9,7 @@ import { workerMetrics } from './figures.ts'
 import { Lifetime } from './lifetime.ts'
 import { type Logger, createLog } from './log.ts'
 import { StatusServer } from './status.ts'
-import { openTargets } from './targets.ts'
+import { openTargets, routesOf } from './targets.ts'
 
 /** What `worker` and `up` take alike. */
 export interface FlushSettings {
@@ -17,6 +17,7 @@ export interface FlushSettings {
   readonly flush: number
   readonly to: readonly BackendUrl[]
   readonly state: string
+  readonly journal: boolean
   readonly group: string
   readonly idle: Idle
   readonly percentiles: readonly number[] | undefined
@@ -34,19 +35,21 @@ export interface WorkerSettings extends FlushSettings {
 }
 
 /** `zibrato worker`. */
-export async function run({ settings }: Invocation<WorkerSettings>): Promise<number> {
+export async function run({ settings }: Pick<Invocation<WorkerSettings>, 'settings'>): Promise<number> {
   const { brokers, host, http, insecure } = settings
   await refuseExposed(host, insecure, [
     { name: "the worker's figures", port: http ?? 0, isProtected: http === undefined, wayOut: FIGURES_WAY_OUT },
   ])
   const curve = await connectKeys(settings.curveServerKey)
   const log = await createLog(settings.logLevel)
-  const createWorker = await prepareWorker(log, settings)
+  const targets = await openTargets(settings.to)
+  routesOf(targets, 'is served by `zibrato up` only; in a worker name where to listen: prometheus://127.0.0.1:9464')
+  const createWorker = await prepareWorker(log, settings, targets)
   const worker = createWorker(brokers, curve)
   const lifetime = new Lifetime(log, settings.stopTimeout)
   return lifetime.run(async () => {
     await startWorker(lifetime, worker)
-    const doing = { brokers, ...describe(settings) }
+    const doing = { ...(settings.journal ? {} : { brokers }), ...describe(settings) }
     if (http === undefined) {
       log.info(doing, 'listening')
       return
@@ -55,7 +58,10 @@ export async function run({ settings }: Invocation<WorkerSettings>): Promise<num
       component: 'worker',
       host,
       port: http,
-      obstacle: () => (worker.figures().connections > 0 ? undefined : 'the worker is not connected to a broker'),
+      obstacle: () =>
+        worker.figures().connections > 0
+          ? undefined
+          : `the worker ${settings.journal ? 'cannot read the journal' : 'is not connected to a broker'}`,
       metrics: () => workerMetrics(worker.figures()),
     })
     lifetime.owns('status', () => status.stop())
@@ -72,9 +78,11 @@ export async function run({ settings }: Invocation<WorkerSettings>): Promise<num
  */
 export async function prepareWorker(
   log: Logger,
-  { to, state: stateUrl, percentiles, ...settings }: FlushSettings,
-): Promise<(brokers: readonly string[], curve: CurveKeys | undefined) => Worker> {
+  { state: stateUrl, journal, percentiles, ...settings }: Omit<FlushSettings, 'to'>,
+  targets: readonly Target[],
+): Promise<(brokers: readonly string[], curve: CurveKeys | undefined, shared?: WorkerOptions['settings']) => Worker> {
   const state = openState(stateUrl, {
+    journal,
     onDropped: ({ end, bytes, pending }) =>
       log.error(
         { window: end / 1000, bytes, backends: pending },
@@ -82,7 +90,6 @@ export async function prepareWorker(
       ),
     onWarning: (message) => log.warn(message),
   })
-  const targets = await openTargets(to)
   if (!state.durable) {
     log.warn(
       { state: state.name },
@@ -90,7 +97,7 @@ export async function prepareWorker(
     )
   }
   const options = { ...settings, ...(percentiles === undefined ? {} : { percentiles }), targets, state, log }
-  return (brokers, curve) => new Worker({ ...options, brokers, curve })
+  return (brokers, curve, shared = {}) => new Worker({ ...options, brokers, curve, settings: shared })
 }
 
 /** Starts a worker as a part of a life that ends when it fails. */
@@ -101,9 +108,9 @@ export async function startWorker(lifetime: Lifetime, worker: Worker): Promise<v
 }
 
 /** What a log line says a worker is doing. */
-export function describe({ to, state: stateUrl, group, levels, flush }: FlushSettings): object {
-  // as with backends, user and password are nobody's business
-  const state = stateUrl.replace(/\/\/[^@/]*@/, '//')
-  const common = { to: to.map(({ label }) => label), state, group, flushSeconds: flush / 1000 }
+export function describe({ to, state: stateUrl, journal, group, levels, flush }: FlushSettings): object {
+  const state = stateLabel(stateUrl)
+  const source = journal ? { journal } : {}
+  const common = { to: to.map(({ label }) => label), state, ...source, group, flushSeconds: flush / 1000 }
   return levels === undefined ? common : { ...common, levels }
 }

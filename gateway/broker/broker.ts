@@ -1,10 +1,17 @@
+import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:net'
 import { XPublisher, XSubscriber } from 'zeromq'
 import { UsageError } from '../../client/errors.ts'
+import { encodeBundle } from '../../client/wire/bundle.ts'
+import { SHARDS } from '../../client/wire/series.ts'
+import { JOURNAL_PREFIX, replayTopic } from '../../client/wire/topic.ts'
+import type { Journal } from '../journal/journal.ts'
 import { type ListenAddress, checkPort, hostAndPort, listenError, resolveListenHost } from '../listen/address.ts'
+import { Journaling, shardOf } from './journaling.ts'
+import { Lines } from './lines.ts'
 import { Peers } from './peers.ts'
 import { Pulse } from './pulse.ts'
-import { type BrokerStats, brokerMetrics } from './stats.ts'
+import { type BrokerStats, NO_FRAMES, brokerMetrics } from './stats.ts'
 import { Subscriptions } from './subscriptions.ts'
 import { Traffic } from './traffic.ts'
 
@@ -27,6 +34,8 @@ export interface BrokerOptions {
    * busy; default 20,000 each. What a stopped subscriber holds of the broker's memory is at most this many messages.
    */
   readonly sendHighWaterMark?: number
+  /** Where all that publishers send is written too; started, and closed after the broker, by whoever made it. */
+  readonly journal?: Journal
   /** Told one line about what an operator should know, each kind at most every 10 s; default: nobody. */
   readonly onWarning?: (message: string) => void
 }
@@ -36,15 +45,32 @@ const Z85_KEY = /^[0-9A-Za-z.\-:+=^!/*?&<>()[\]{}@%$#]{40}$/
 const BURST = 500
 const MESSAGE_BYTES = 16 * 1024 * 1024
 const WARNING_MS = 10_000
+/** How often it is looked which journal it is. */
+const ANNOUNCE_MS = 500
+const INVALID = 'broker: a message that is neither [#<shard>|<level>|, bundle] nor a text line was not forwarded'
+const MARKED =
+  'broker: a message that is in a journal already was not forwarded: a gateway has --journal, so start this broker with --journal and the same --state'
 /** How long `stop` waits for what is received to be forwarded, and zeromq afterwards for it to be sent. */
 const DRAIN_MS = 1_000
 
+type Message = (string | Uint8Array)[]
+
 /**
- * Forwards what publishers send at `port` to whom it may concern at `port + 1`, and subscriptions the other way.
+ * Every character, in UTF-8 its first byte, with which the level of a text line can start. The broker asks publishers for
+ * all of these; frames, whose topics start with `#`, it asks for only where somebody takes them.
+ */
+const LINE_PREFIXES = Array.from({ length: 0xf5 }, (_, byte) => byte).filter(
+  (byte) => (byte > 0x21 && byte < 0x7f && !'#?|'.includes(String.fromCharCode(byte))) || byte >= 0xc2,
+)
+
+/**
+ * Forwards what publishers send at `port` to whom it may concern at `port + 1`, and subscriptions the other way. Text lines
+ * go on as they are, and once more as frames of the broker's own.
  *
  * ```
- * publishers --> XSUB port --> count --> XPUB port + 1 --> subscribers
- *            <--- subscriptions, replay requests <--------
+ * publishers --> XSUB port --> count -----------------> XPUB port + 1 --> subscribers
+ *            <--- subscriptions,  '-- lines --> frames ---^
+ *                 replay requests <-----------------------
  * ```
  */
 export class Broker implements AsyncDisposable {
@@ -60,12 +86,17 @@ export class Broker implements AsyncDisposable {
   #droppedForSlow = 0
   #warned = new Map<string, number>()
   #pulse: Pulse | undefined
+  #lines: Lines | undefined
+  readonly #journaling: Journaling | undefined
+  #announced = ''
+  #announcing: ReturnType<typeof setInterval> | undefined
   #stopping: Promise<void> | undefined
 
   /** @throws UsageError for a port or key that is none */
   constructor(options: BrokerOptions = {}) {
     this.#options = options
     this.#host = options.host ?? '127.0.0.1'
+    this.#journaling = options.journal === undefined ? undefined : new Journaling(options.journal)
     this.#port = options.port ?? 5550
     checkPort('broker', this.#port, 65_534)
     for (const name of ['curveSecretKey', 'curvePublicKey'] as const) {
@@ -106,7 +137,26 @@ export class Broker implements AsyncDisposable {
       )
     }
     const [xsub, xpub] = await this.#bind(address)
-    this.#pulse = new Pulse(xsub, () => this.#publishers.count)
+    const journaling = this.#journaling
+    this.#pulse = new Pulse(xsub, {
+      publishers: () => this.#publishers.count,
+      ...(journaling === undefined
+        ? {}
+        : { isAlive: () => !journaling.isBlocked, settled: (call) => journaling.written(call) }),
+    })
+    for (const byte of LINE_PREFIXES) await xsub.send(Buffer.from([1, byte]))
+    if (journaling !== undefined) await this.#takeEverything(xsub)
+    this.#lines = new Lines({
+      send: (topic, bundle) => this.#give(xpub, [topic, bundle]),
+      warn: (kind, message) => this.#warn(kind, message),
+      ...(journaling === undefined
+        ? {}
+        : {
+            onFrames: (frames) => {
+              for (const { shard, bytes } of frames) journaling.take(shard, encodeBundle([bytes]))
+            },
+          }),
+    })
     void this.#forward(xsub, xpub)
     void this.#passSubscriptions(xsub, xpub)
   }
@@ -117,6 +167,8 @@ export class Broker implements AsyncDisposable {
       bytes: this.#traffic.bytes,
       textLines: this.#traffic.textLines,
       frames: this.#traffic.frames(),
+      badLines: { ...this.#lines?.bad },
+      lineFrames: this.#lines?.stats() ?? NO_FRAMES,
       invalid: this.#traffic.invalid + this.#subscriptions.invalid,
       droppedForSlow: this.#droppedForSlow,
       publishers: this.#publishers.count,
@@ -125,6 +177,9 @@ export class Broker implements AsyncDisposable {
       subscriptions: this.#subscriptions.active,
       subscriptionsSeen: this.#subscriptions.seen,
       subscriptionsRefused: this.#subscriptions.refused,
+      ...(this.#journaling === undefined || this.#options.journal === undefined
+        ? {}
+        : { journal: { ...this.#journaling.stats(), writer: this.#options.journal.stats() } }),
     }
   }
 
@@ -218,14 +273,40 @@ export class Broker implements AsyncDisposable {
     return [xsub, xpub]
   }
 
+  /** Asks for all frames, of whoever connects also for those kept, and says which journal it writes. */
+  async #takeEverything(xsub: XSubscriber): Promise<void> {
+    await xsub.send('\x01#')
+    for (let shard = 0; shard < SHARDS; shard++) {
+      await xsub.send(`\x01${replayTopic(shard, randomBytes(8).toString('hex'))}`)
+    }
+    await xsub.send(`\x01${JOURNAL_PREFIX}`)
+    this.#announcing = setInterval(() => void this.#announce(xsub), ANNOUNCE_MS)
+    await this.#announce(xsub)
+  }
+
+  /** Says which journal it writes, once that is known, and when it becomes another. */
+  async #announce(xsub: XSubscriber): Promise<void> {
+    const fingerprint = this.#options.journal?.fingerprint
+    const before = this.#announced
+    if (fingerprint === undefined || fingerprint === before || xsub.closed) return
+    this.#announced = fingerprint
+    await xsub.send(`\x01${JOURNAL_PREFIX}${fingerprint}`)
+    await xsub.send(`\x00${JOURNAL_PREFIX}${before}`)
+  }
+
   async #forward(xsub: XSubscriber, xpub: XPublisher): Promise<void> {
+    const journaling = this.#journaling
     for (;;) {
       try {
+        if (journaling?.isBlocked === true) {
+          this.#warn('journal', 'broker: the journal does not take what was received; publishers keep what they have')
+          await journaling.unblocked()
+        }
         xsub.receiveTimeout = -1
         let parts = await xsub.receive()
         // with no time to wait, `receive` does not ask zeromq first whether there is something: a fifth less work
         xsub.receiveTimeout = 0
-        for (let count = 0; count < BURST; count++) {
+        for (let count = 0; count < BURST && journaling?.isFull !== true; count++) {
           this.#send(xpub, parts)
           parts = await xsub.receive()
         }
@@ -239,15 +320,23 @@ export class Broker implements AsyncDisposable {
     }
   }
 
-  #send(xpub: XPublisher, parts: Buffer[]): void {
-    if (this.#pulse?.takes(parts)) return
+  #send(xpub: XPublisher, received: Buffer[]): void {
+    if (this.#pulse?.takes(received)) return
+    const journaling = this.#journaling
+    const mark = journaling === undefined ? undefined : received[2]
+    const parts = mark !== undefined && received.length === 3 ? received.slice(0, 2) : received
     if (!this.#traffic.count(parts)) {
-      this.#warn(
-        'invalid',
-        'broker: a message that is neither [#<shard>|<level>|, bundle] nor a text line was not forwarded',
-      )
+      this.#warn('invalid', parts.length === 3 ? MARKED : INVALID)
       return
     }
+    this.#give(xpub, parts)
+    if (parts.length === 1) this.#lines?.take(parts[0] as Buffer)
+    else if (journaling !== undefined && (mark === undefined || !journaling.isMark(mark))) {
+      journaling.take(shardOf(parts[0] as Buffer), parts[1] as Buffer)
+    }
+  }
+
+  #give(xpub: XPublisher, parts: Message): void {
     // not awaited: zeromq has decided when `send` returns, and the loop is a tenth quicker
     xpub.send(parts).catch((error: { code?: string }) => {
       if (error.code === 'EAGAIN') this.#sendPastSlow(xpub, parts)
@@ -255,7 +344,7 @@ export class Broker implements AsyncDisposable {
   }
 
   /** Someone is at their high-water mark, and nobody was given the message: give it to all others. */
-  #sendPastSlow(xpub: XPublisher, parts: Buffer[]): void {
+  #sendPastSlow(xpub: XPublisher, parts: Message): void {
     if (xpub.closed) return
     this.#droppedForSlow++
     this.#warn(
@@ -271,7 +360,11 @@ export class Broker implements AsyncDisposable {
     for (;;) {
       try {
         const parts = await xpub.receive()
-        for (const message of this.#subscriptions.upstream(parts)) await xsub.send(message)
+        // publishers would hear of it that the broker lives
+        if (this.#journaling?.isBlocked === true) await this.#journaling.unblocked()
+        const upstream = this.#subscriptions.upstream(parts)
+        for (const message of upstream) await xsub.send(message)
+        if (upstream[0] !== undefined) this.#lines?.hear(upstream[0])
       } catch (error) {
         if (xpub.closed || xsub.closed) return
         this.#warn('subscription', `broker: a subscription was not passed on: ${(error as Error).message}`)
@@ -288,17 +381,25 @@ export class Broker implements AsyncDisposable {
     const deadline = performance.now() + DRAIN_MS
     // a disconnect can be heard of before the last of what it left is readable
     for (let idle = 0; idle < 3 && performance.now() < deadline; idle = xsub.readable ? 0 : idle + 1) await turn()
+    this.#lines?.stop()
+    clearInterval(this.#announcing)
+    const unwritten = (await this.#journaling?.stop()) ?? 0
+    if (unwritten > 0) {
+      this.#options.onWarning?.(
+        `broker: stopped with ${unwritten} bytes that did not get into the journal; publishers still have what they sent in the last 15 s, text lines are lost`,
+      )
+    }
     this.#pulse?.stop()
     xsub.close()
     xpub.close()
     await Promise.all([this.port, this.subscribersPort].map((port) => freed(this.#host, port)))
   }
 
-  #warn(kind: string, message: string): void {
+  #warn(kind: string, message: string | (() => string)): void {
     const now = performance.now()
     if (now - (this.#warned.get(kind) ?? Number.NEGATIVE_INFINITY) < WARNING_MS) return
     this.#warned.set(kind, now)
-    this.#options.onWarning?.(message)
+    this.#options.onWarning?.(typeof message === 'string' ? message : message())
   }
 }
 

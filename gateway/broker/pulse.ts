@@ -7,22 +7,32 @@ const GATHER_MS_PER_PUBLISHER = 0.1
 /** Ids are short; anything longer is no ping of ours. */
 const LONGEST_ID = 32
 
+export interface PulseOptions {
+  /** How many publishers are connected. */
+  readonly publishers: () => number
+  /** Whether it may say that it lives; default: always. */
+  readonly isAlive?: () => boolean
+  /** Calls back once what came before is where it should be; default: at once. */
+  readonly settled?: (call: () => void) => void
+}
+
 /**
  * What the broker says to publishers for itself: a greeting on each new connection, a beat every 2 s, and answers to
  * pings. By these they know a lost connection, which the subscriptions alone do not show.
  */
 export class Pulse {
   readonly #xsub: XSubscriber
-  readonly #publishers: () => number
+  readonly #options: PulseOptions
   readonly #beat: ReturnType<typeof setInterval>
   #pings: string[] = []
 
-  /** @param publishers how many are connected */
-  constructor(xsub: XSubscriber, publishers: () => number) {
+  constructor(xsub: XSubscriber, options: PulseOptions) {
     this.#xsub = xsub
-    this.#publishers = publishers
+    this.#options = options
     this.#say(`\x01${BROKER_TOPIC}`)
-    this.#beat = setInterval(() => this.#say(BEAT), BEAT_MS).unref()
+    this.#beat = setInterval(() => {
+      if (options.isAlive?.() ?? true) this.#say(BEAT)
+    }, BEAT_MS).unref()
   }
 
   /** Whether a message is a ping, which then is answered and not to be forwarded. */
@@ -32,16 +42,22 @@ export class Pulse {
     if (parts.length !== 1 || message === undefined || message[0] !== 0x21) return false
     if (message.length > PING_PREFIX.length + LONGEST_ID || !message.toString('latin1').startsWith(PING_PREFIX))
       return false
-    if (this.#pings.length === 0) {
-      setTimeout(() => this.#answer(), Math.max(GATHER_MS, this.#publishers() * GATHER_MS_PER_PUBLISHER))
-    }
-    this.#pings.push(message.toString('latin1', PING_PREFIX.length))
+    const id = message.toString('latin1', PING_PREFIX.length)
+    const { settled = (call): void => call() } = this.#options
+    settled(() => this.#gather(id))
     return true
   }
 
   stop(): void {
     clearInterval(this.#beat)
     this.#answer()
+  }
+
+  #gather(id: string): void {
+    if (this.#pings.length === 0) {
+      setTimeout(() => this.#answer(), Math.max(GATHER_MS, this.#options.publishers() * GATHER_MS_PER_PUBLISHER))
+    }
+    this.#pings.push(id)
   }
 
   #answer(): void {

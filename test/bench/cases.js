@@ -14,4 +14,9 @@ export const CASES = [
   'memory',
   'commit',
   'flush',
+  'workers',
+  'redis',
+  'handover',
+  'restore',
+  'publishers',
 ]

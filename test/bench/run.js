@@ -5,6 +5,7 @@ import { CASES } from './cases.js'
 import { machine } from './machine.js'
 import { tableOf } from './report.js'
 import { record, writeResults } from './results.js'
+import { OTHER_BUILD } from './tools/dist.js'
 
 const USAGE = `usage: npm run bench -- [--quick] [--only NAME]... [--write] [--list]
 
@@ -92,7 +93,7 @@ function runOne(bench, contender, size) {
   const child = fork(
     fileURLToPath(new URL('./contender.js', import.meta.url)),
     [bench.name, contender, String(size), options.quick ? '0.5' : '1'],
-    { execArgv: bench.nodeArgs ?? [], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] },
+    { execArgv: [...(bench.nodeArgs ?? []), ...OTHER_BUILD], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] },
   )
   const limit = setTimeout(() => child.kill('SIGKILL'), LIMIT_MS)
   return new Promise((resolve, reject) => {

@@ -11,6 +11,10 @@ export const DIST: string = resolve(ROOT, process.env['ZIBRATO_TEST_DIST'] ?? 'd
 export interface Listening {
   readonly broker?: { readonly publishers: string; readonly subscribers: string }
   readonly http?: string
+  readonly udp?: string
+  readonly tcp?: string
+  readonly unix?: string
+  readonly 'unix-datagram'?: string
 }
 
 /** A real child process, with what it wrote. */
@@ -21,7 +25,9 @@ export class Program {
   readonly ended: Promise<number | NodeJS.Signals>
 
   constructor(command: string, args: readonly string[], cwd: string, env: NodeJS.ProcessEnv = {}) {
-    this.child = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio: ['pipe', 'pipe', 'pipe'] })
+    // several run at once, and only one of them could have the port that `up` and `gateway` take by default
+    const variables = { ...process.env, ZIBRATO_UDP: '0', ...env }
+    this.child = spawn(command, args, { cwd, env: variables, stdio: ['pipe', 'pipe', 'pipe'] })
     this.child.stdout?.on('data', (chunk: Buffer) => (this.stdout += chunk.toString()))
     this.child.stderr?.on('data', (chunk: Buffer) => (this.stderr += chunk.toString()))
     this.ended = new Promise((done) => {

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type Outcome, StatsdHarness } from './statsd-harness.ts'
-import { type ModelSeries, StatsdModel } from './statsd-model.ts'
+import { type ModelReading, type ModelSeries, StatsdModel } from './statsd-model.ts'
 
 const name = fc.oneof(
   {
@@ -143,6 +143,7 @@ describe('StatsD lines', () => {
         fc.constantFrom('\n', '\r\n', '\n\n'),
         fc.boolean(),
         fc.constantFrom(0, 1, 400, 1_000, 1_600),
+        fc.boolean(),
       ),
       { minLength: 1, maxLength: 5 },
     )
@@ -151,18 +152,21 @@ describe('StatsD lines', () => {
       fc.property(packets, fc.boolean(), (sent, sanitize) => {
         const harness = new StatsdHarness({ sanitize })
         const model = new StatsdModel(sanitize)
-        for (const [texts, separator, open, laterMs] of sent) {
+        for (const [texts, separator, open, laterMs, flushed] of sent) {
           harness.clock.advance(laterMs)
           const packet = texts.join(separator) + (open ? '' : separator)
           model.packet(packet, harness.clock.now())
           // amid other lines that are none of the packet's
           const bytes = Buffer.from(`x:1|c\n${packet}:1|c\nx:1|c`, 'latin1')
           harness.intake.packet(bytes, 6, bytes.length - 10)
+          if (!flushed) continue
+          harness.intake.flush()
+          model.flush()
         }
         lines += model.lines
         check(harness, model)
       }),
-      { numRuns: 1_600 },
+      { numRuns: 1_300 },
     )
     expect(lines).toBeGreaterThan(100_000)
   }, 180_000)
@@ -232,15 +236,40 @@ function isOutcome(outcome: Outcome | undefined, series: ModelSeries): boolean {
 }
 
 function gaugeOutcome({ readings }: ModelSeries): Outcome {
-  const values = readings.map(([, reading]) => reading)
-  const seconds = new Map<number, [number, number]>()
-  for (const [timeMs, reading] of readings) {
-    const second = Math.floor(timeMs / 1000)
-    // of two readings in a second the later stays, of two at one time the one that came last
-    if (!(timeMs < (seconds.get(second)?.[0] ?? 0))) seconds.set(second, [timeMs, reading])
+  const values = readings.map((reading) => reading.value)
+  // of two readings in a second the later stays; of two at one time the one that came last, or of two frames' the larger
+  const told = newest(
+    readings,
+    ({ timeMs, frame }) => `${frame} ${Math.floor(timeMs / 1000)}`,
+    () => true,
+  )
+  const kept = newest(
+    told,
+    ({ timeMs }) => Math.floor(timeMs / 1000),
+    (reading, before) => reading.value > before.value,
+  )
+  return {
+    count: values.length,
+    min: Math.min(...values),
+    max: Math.max(...values),
+    readings: kept.sort((a, b) => a.timeMs - b.timeMs).map((reading) => [reading.timeMs, reading.value]),
   }
-  const left = [...seconds.values()].sort(([a], [b]) => a - b)
-  return { count: values.length, min: Math.min(...values), max: Math.max(...values), readings: left }
+}
+
+/** The newest reading of each kind; of two at one time the one that `replaces` the other, if it does. */
+function newest(
+  readings: readonly ModelReading[],
+  kindOf: (reading: ModelReading) => string | number,
+  replaces: (reading: ModelReading, before: ModelReading) => boolean,
+): ModelReading[] {
+  const kept = new Map<string | number, ModelReading>()
+  for (const reading of readings) {
+    const kind = kindOf(reading)
+    const before = kept.get(kind)
+    const isNewer = before === undefined || reading.timeMs > before.timeMs
+    if (isNewer || (reading.timeMs === before.timeMs && replaces(reading, before))) kept.set(kind, reading)
+  }
+  return [...kept.values()]
 }
 
 /** Sums of doubles in another order, of which those beyond all doubles are the largest there is. */

@@ -10,10 +10,20 @@ export class StatsdModel {
   events = 0
   checks = 0
   #nowMs = 0
+  #frame = 0
   readonly #sanitize: boolean
+  readonly #decoder: TextDecoder
+  // what was found of a type, name and tags before
+  readonly #found = new Map<string, ModelSeries | 'name' | 'tags'>()
 
   constructor(sanitize: boolean) {
     this.#sanitize = sanitize
+    this.#decoder = new TextDecoder('utf-8', { fatal: !sanitize, ignoreBOM: true })
+  }
+
+  /** What comes from here on is of another frame. */
+  flush(): void {
+    this.#frame++
   }
 
   packet(text: string, nowMs: number): void {
@@ -96,24 +106,29 @@ export class StatsdModel {
           continue
         }
         series.newest = reading
-        series.readings.push([timeMs ?? this.#nowMs, reading])
+        series.readings.push({ timeMs: timeMs ?? this.#nowMs, value: reading, frame: this.#frame })
       } else series.values.push([value, weight])
       this.metrics++
     }
   }
 
   #find(type: string, rawName: string, rawTags: string): ModelSeries | undefined {
+    const line = `${type}|${rawTags}|${rawName}`
+    const found = this.#found.get(line) ?? this.#identify(type, rawName, rawTags)
+    this.#found.set(line, found)
+    if (typeof found !== 'string') return found
+    this.#refuse(found)
+    return undefined
+  }
+
+  #identify(type: string, rawName: string, rawTags: string): ModelSeries | 'name' | 'tags' {
     const name = this.#text(rawName)
     if (name === undefined || rawName.includes('|') || /^$|[\0\r\n]/.test(name) || Buffer.byteLength(name) > 255) {
-      this.#refuse('name')
-      return undefined
+      return 'name'
     }
     const decoded = this.#decode(rawTags)
     const tags = decoded === undefined ? undefined : this.#tags(decoded)
-    if (tags === undefined) {
-      this.#refuse('tags')
-      return undefined
-    }
+    if (tags === undefined) return 'tags'
     const id = [`${type} ${name}`, ...tags].join(' ')
     let series = this.series.get(id)
     if (series === undefined) this.series.set(id, (series = new ModelSeries(type)))
@@ -150,8 +165,7 @@ export class StatsdModel {
 
   #decode(raw: string): string | undefined {
     try {
-      const decoder = new TextDecoder('utf-8', { fatal: !this.#sanitize, ignoreBOM: true })
-      return decoder.decode(Buffer.from(raw, 'latin1'))
+      return this.#decoder.decode(Buffer.from(raw, 'latin1'))
     } catch {
       return undefined
     }
@@ -162,11 +176,19 @@ export class StatsdModel {
   }
 }
 
+export interface ModelReading {
+  readonly timeMs: number
+  readonly value: number
+  /** Which frame tells of it, counted. */
+  readonly frame: number
+}
+
 export class ModelSeries {
   readonly type: string
   /** [value, weight] */
   readonly values: [number, number][] = []
-  readonly readings: [number, number][] = []
+  /** Of a gauge, in the order that they came. */
+  readonly readings: ModelReading[] = []
   readonly members: Set<string> = new Set()
   newest: number | undefined
 

@@ -1,4 +1,5 @@
 import type { State } from '../../../backends/state/state.ts'
+import { acquired } from '../../contract/state.ts'
 
 export type Step =
   | { readonly kind: 'append'; readonly entries: readonly (readonly [shard: number, bundle: string])[] }
@@ -116,7 +117,7 @@ export async function perform(state: State & { compact?(): Promise<void> }, step
       await state.commit(
         await Promise.all(
           step.windows.map(async ({ shard, snapshot, full, entries, outbox }) => {
-            const restored = await state.acquire(shard)
+            const restored = await acquired(state, shard)
             const positions: string[] = []
             for await (const { position } of restored.entries) positions.push(position)
             return {
@@ -146,7 +147,7 @@ export async function perform(state: State & { compact?(): Promise<void> }, step
 export async function look(state: State): Promise<View> {
   const shards = []
   for (let shard = 0; shard < SHARDS_USED; shard++) {
-    const restored = await state.acquire(shard)
+    const restored = await acquired(state, shard)
     const entries: string[] = []
     for await (const { bundle } of restored.entries) entries.push(decode(bundle))
     shards.push({ end: restored.end, snapshots: restored.snapshots.map(decode), entries })

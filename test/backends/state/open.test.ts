@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { FileState } from '../../../backends/state/file.ts'
 import { MemoryState } from '../../../backends/state/memory.ts'
 import { openState } from '../../../backends/state/open.ts'
+import { RedisState } from '../../../backends/state/redis.ts'
 import { UsageError } from '../../../client/errors.ts'
 import { temporaryDirectories } from './directory.ts'
 
@@ -48,18 +49,38 @@ describe('a state URL', () => {
     }
   })
 
-  it('of Redis is refused as not there yet, without its password', () => {
-    for (const url of ['redis://:secret@host', 'rediss://:secret@host', 'redis+sentinel://:secret@host']) {
-      const message = failureOf(url)
-      expect(message).toContain('not available yet')
-      expect(message).not.toContain('secret')
+  it('names a Redis of any kind, and shows no password of it', () => {
+    for (const url of [
+      'redis://user:secret@host',
+      'rediss://:secret@host/3',
+      'redis+sentinel://secret@a:26379,b/main',
+      'redis+cluster://user:secret@[::1]:7000,b:7001?prefix=x:&lease=2s',
+    ]) {
+      const state = openState(url)
+      expect(state).toBeInstanceOf(RedisState)
+      expect(state.name).toMatch(/^redis.*host|^redis.*:\/\/[a[]/)
+      expect(state.name).not.toContain('secret')
     }
+  })
+
+  it.each([
+    ['redis://u:secret@a,b', /takes one host/],
+    ['redis+sentinel://u:secret@a', /names no master/],
+    ['redis://u:secret@host/x', /no number of a database/],
+    ['redis://u:secret@host:99999', /no host and port/],
+    ['redis://u:secret@host?lease=1h', /lease/],
+    ['redis://u:secret@host?leese=1s', /"leese"/],
+    ['redis://u:$NO_SUCH_VARIABLE@host', /NO_SUCH_VARIABLE is not set/],
+  ])('that makes no sense is refused with the way out: %s', (url, reason) => {
+    const message = failureOf(url)
+    expect(message).toMatch(reason)
+    expect(message).not.toContain('secret')
   })
 
   it('of an unknown kind, or of none, is refused with the choices', () => {
     for (const url of ['postgres://u:secret@h', 'c:\\state', '.zibrato', '', 'memory']) {
       const message = failureOf(url)
-      expect(message).toContain('memory: or file:DIR')
+      expect(message).toContain('memory:, file:DIR or redis://HOST')
       expect(message).not.toContain('secret')
     }
   })

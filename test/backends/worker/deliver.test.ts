@@ -143,6 +143,36 @@ describe('delivery', () => {
     expect(log.lines.filter((line) => line === 'warn flush failed, will retry')).toHaveLength(2)
   })
 
+  it('hands what failed over again as it was, though more of the same window was committed since', async () => {
+    const state = await opened(new Marked())
+    await commit(state, 1, 10)
+    const backend = new Collecting()
+    const seen: number[][] = []
+    backend.always = (window) => void seen.push(window.rollups.map((rollup) => (rollup as { value: number }).value))
+    backend.script.push(async (window, signal) => {
+      await backend.always?.(window, signal)
+      await commit(state, 2, 10)
+      throw new Error('down')
+    })
+    deliver(state, target(backend))
+    await until(() => seen.length === 3)
+    expect(seen).toEqual([[1], [1], [2]])
+  })
+
+  it('counts what was refused of a window apart from what was taken of it', async () => {
+    const state = await opened(new Marked())
+    for (const shard of [1, 2, 3]) await commit(state, shard, 10)
+    const backend = new Collecting()
+    backend.script.push(() => {
+      throw new PermanentError('one is bad', { refused: 1 })
+    })
+    const delivery = deliver(state, target(backend))
+    await until(() => delivery.figures.refused === 1)
+    expect(delivery.figures).toMatchObject({ rollupsRefused: 1, rollups: 2 })
+    await until(async () => (await pendingOf(state)) === 0)
+    expect(backend.attempts).toBe(1)
+  })
+
   it('pauses longer with every failure', async () => {
     const state = await opened(new Marked())
     await commit(state, 1, 10)
@@ -315,6 +345,16 @@ describe('delivery', () => {
     expect(backend.taken.map(({ rollups }) => rollups.length)).toEqual([2, 1, 1])
   })
 
+  it('hands a large window over in one piece to a backend that wants it whole', async () => {
+    const state = await opened(new Marked())
+    for (let shard = 0; shard < 5; shard++) await commit(state, shard, 10)
+    state.listed = async (entries) => entries.map((entry) => ({ ...entry, bytes: 6 << 20 }))
+    const backend = Object.assign(new Collecting(), { wholeWindows: true })
+    deliver(state, target(backend))
+    await until(() => backend.taken.length > 0)
+    expect(backend.taken.map(({ rollups }) => rollups.length)).toEqual([5])
+  })
+
   it('hands over a window that is larger than any part alone', async () => {
     const state = await opened(new Marked())
     for (const shard of [1, 2]) await commit(state, shard, 10)
@@ -435,5 +475,119 @@ describe('a window in doubt after a crash', () => {
     await until(() => delivery.figures.doubted === 1)
     await delivery.stop(1_000)
     expect(backend.attempts).toBe(0)
+  })
+})
+
+describe('where shards come and go', () => {
+  /** Delivers for a worker that holds what is in `held`. */
+  function deliverHeld(state: State, to: Target, held: ReadonlySet<number>): Delivery {
+    const delivery = new Delivery(to, state, new WindowCache([0.5]), log, (shard) => held.has(shard))
+    running.push(delivery)
+    delivery.start()
+    return delivery
+  }
+
+  it('an attempt that was begun for a shard lost meanwhile is not made, and leaves nobody’s window in doubt', async () => {
+    const state = await opened(new Marked())
+    await commit(state, 1, 10)
+    await commit(state, 2, 10)
+    // as one that stood still finds out: after the attempt was marked, before the backend is called
+    const held = new Set([1])
+    const backend = new Collecting()
+    const delivery = deliverHeld(state, target(backend), held)
+    await until(() => state.marks.filter((mark) => mark === 'release').length > 2)
+    expect(backend.attempts).toBe(0)
+    await delivery.withhold(2)
+    await until(() => backend.taken.length === 1)
+    expect(backend.taken[0]?.rollups).toMatchObject([{ value: 1 }])
+    await delivery.stop(1_000)
+    await state.close()
+    await state.open({ group: 'g', backends: ['a'] })
+    expect(await state.outbox()).toMatchObject([{ shard: 2, attempted: [] }])
+  })
+
+  it('a shard is withheld once its window in hand is answered for, and delivered when it is there again', async () => {
+    const state = await opened(new Marked())
+    await commit(state, 1, 10)
+    const backend = new Collecting()
+    let answer = (): void => {}
+    backend.script.push(() => new Promise<void>((resolve) => (answer = resolve)))
+    const delivery = deliver(state, target(backend))
+    await until(() => backend.attempts === 1)
+    let isWithheld = false
+    const withheld = delivery.withhold(1).then(() => (isWithheld = true))
+    await delivery.withhold(2)
+    await commit(state, 1, 20)
+    await commit(state, 3, 20)
+    delivery.notify()
+    expect(isWithheld).toBe(false)
+    answer()
+    await withheld
+    await until(() => backend.taken.length === 2)
+    expect(backend.taken[1]?.rollups).toMatchObject([{ value: 3 }])
+    expect((await state.outbox()).map(({ shard, end }) => [shard, end - T0])).toEqual([[1, 20_000]])
+    delivery.add(1)
+    await until(() => backend.taken.length === 3)
+    expect(backend.taken[2]?.rollups).toMatchObject([{ value: 1 }])
+  })
+
+  it('stopping waits for what is in hand and leaves what is withheld', async () => {
+    const state = await opened(new Marked())
+    await commit(state, 1, 10)
+    await commit(state, 1, 20)
+    const backend = new Collecting()
+    backend.script.push(hang)
+    const delivery = deliver(state, target(backend))
+    await until(() => backend.attempts === 1)
+    const withheld = delivery.withhold(1)
+    await delivery.stop(20)
+    await withheld
+    expect(backend.attempts).toBe(1)
+    // aborted and released: the next owner need not doubt it
+    expect(state.marks).toEqual(['attempt', 'release'])
+  })
+
+  it('doubts that a shard brings are decided about when it comes, while others are delivered', async () => {
+    const state = await opened(new Marked())
+    // windows that are listed as another process left them
+    const doubted = new Set<number>()
+    state.listed = async (entries) =>
+      entries.map((entry) => (doubted.has(entry.shard) ? { ...entry, attempted: ['a'] } : entry))
+    const backend = new Collecting()
+    const delivery = deliver(state, target(backend, { inDoubt: 'drop' }))
+    await commit(state, 1, 10)
+    delivery.notify()
+    await until(() => backend.taken.length === 1)
+    doubted.add(2)
+    await commit(state, 2, 20)
+    await commit(state, 1, 20)
+    delivery.notify()
+    await until(() => backend.taken.length === 2)
+    expect(backend.taken[1]?.rollups).toMatchObject([{ value: 1 }])
+    expect(delivery.figures.doubted).toBe(1)
+    expect(await pendingOf(state)).toBe(0)
+  })
+
+  it.each([
+    ['given up where the new owner sends it again', 'resend', true],
+    ['gone on with where the new owner does not', 'drop', false],
+  ] as const)('an attempt under way for shards that were all lost is %s', async (_what, inDoubt, isGivenUp) => {
+    const state = await opened(new Marked())
+    await commit(state, 1, 10)
+    const held = new Set([1])
+    const backend = new Collecting()
+    let aborted = false
+    let answer = (): void => {}
+    backend.script.push((_window, signal) => {
+      signal.addEventListener('abort', () => (aborted = true))
+      return new Promise<void>((resolve) => (answer = resolve))
+    })
+    const delivery = deliverHeld(state, target(backend, { inDoubt }), held)
+    await until(() => backend.attempts === 1)
+    held.clear()
+    delivery.lost()
+    expect(aborted).toBe(isGivenUp)
+    answer()
+    await until(() => state.marks.includes(isGivenUp ? 'release' : 'settle'))
   })
 })

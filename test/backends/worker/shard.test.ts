@@ -1,6 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import type { CounterRollup, GaugeRollup, MeterRollup, SetRollup } from '../../../backends/backend.ts'
+import type {
+  CounterRollup,
+  DistributionRollup,
+  GaugeRollup,
+  MeterRollup,
+  SetRollup,
+} from '../../../backends/backend.ts'
+import { recordOf } from '../../../backends/record.ts'
 import { Gauge } from '../../../client/sketch/gauge.ts'
 import type { Writer } from '../../../client/wire/bytes.ts'
 import type { EncodedKey } from '../../../client/wire/series.ts'
@@ -298,6 +305,65 @@ describe('series without data', () => {
       const rollups = (await each.windows(committed)).flatMap((window) => window.rollups)
       expect(rollups).toMatchObject(expected)
     }
+  })
+
+  it('are emitted type by type for as many windows as asked for, counted from their last data, over restarts too', async () => {
+    const idle = { counter: 4, gauge: 2, set: 1, timer: 3 }
+    const key = keyIn(SHARD, 'i')
+    const first = new Owner({ idle, intervalMs: 250 })
+    const all = [counter(key, 5), gauge(key, 7, T0), timer(key, 1), set(key, 'a', 'b'), meter(key, 0)]
+    first.take(frame({ seq: 1 }, ...all, { ...timer(key, 2), type: 'histogram' }))
+    first.pass(250)
+    first.take(frame({ seq: 2 }, ...all))
+    first.pass(250)
+    for (const restarts of [false, true]) {
+      let owner = first.restored()
+      const emitted: string[][] = []
+      const idleTimers: DistributionRollup[] = []
+      for (let window = 0; window < 6; window++) {
+        owner.pass(250)
+        const rollups = (await owner.windows()).at(-1)?.rollups ?? []
+        emitted.push(owner.commits.at(-1)?.outbox === undefined ? [] : rollups.map(({ type }) => type))
+        idleTimers.push(...rollups.filter((rollup): rollup is DistributionRollup => rollup.type === 'timer'))
+        if (restarts) owner = owner.restored()
+      }
+      expect(emitted).toEqual([
+        ['counter', 'gauge', 'set', 'timer'],
+        ['counter', 'gauge', 'timer'],
+        ['counter', 'timer'],
+        ['counter'],
+        [],
+        [],
+      ])
+      const nothing = { count: 0, rate: 0, sum: 0, min: 0, max: 0, mean: 0, stddev: 0, p50: 0, p999: 0 }
+      expect(idleTimers).toMatchObject([nothing, nothing, nothing])
+      expect(idleTimers.map(({ distribution }) => distribution.count)).toEqual([0, 0, 0])
+      const records = idleTimers.map((rollup) => recordOf({ start: 0, end: 1 }, rollup))
+      expect(JSON.stringify(records)).not.toContain('null')
+    }
+  })
+
+  it('are remembered as long as they are emitted, be it for more than a day', async () => {
+    const owner = new Owner({ idle: { gauge: 3 * 8_640, counter: 1 } })
+    const [first, second] = [keyIn(SHARD, 'first'), keyIn(SHARD, 'second')]
+    owner.take(frame({ seq: 1 }, counter(first, 5), gauge(first, 7, T0)))
+    owner.pass(10_000)
+    let seq = 0
+    const wide = KEYS.slice(2, 4)
+    const untilFull = (): void => {
+      const from = owner.commits.length
+      while (!owner.kinds.slice(from).includes('full')) {
+        owner.take(frame({ publisher: 2, seq: ++seq }, counter(second, 1), ...wide.map((key) => counter(key, 1))))
+        owner.pass(10_000)
+      }
+    }
+    owner.pass(2 * 86_400_000)
+    untilFull()
+    expect(await owner.last()).toContainEqual(expect.objectContaining({ type: 'gauge', value: 7, count: 0 }))
+    expect(owner.shard.series).toBe(4)
+    owner.pass(86_400_000)
+    untilFull()
+    expect(owner.shard.series).toBe(3)
   })
 
   it('are emitted while they are meters that decay, until they are still', async () => {

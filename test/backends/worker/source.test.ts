@@ -228,4 +228,21 @@ describe('the inbox', () => {
     await again
     await inbox.wait(1)
   })
+
+  it('lets who waits for more than a little have it once that much is there, or when woken', async () => {
+    const inbox = new Inbox()
+    let gathered = false
+    const waiting = inbox.wait(60_000, 100).then(() => (gathered = true))
+    await inbox.put(item(99))
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(gathered).toBe(false)
+    await inbox.put(item(1))
+    await waiting
+    await inbox.wait(60_000, 100)
+    const more = inbox.wait(60_000, 101)
+    inbox.wake()
+    await more
+    await inbox.wait(1, 101)
+    expect(inbox.bytes).toBe(100)
+  })
 })

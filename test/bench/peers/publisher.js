@@ -10,10 +10,14 @@ const BURST = 100
 
 const socket = new XPublisher({ sendHighWaterMark: 20_000, noDrop: true, linger: 0 })
 socket.connect(`tcp://127.0.0.1:${port}`)
-// the subscriber's subscription has come all the way: nothing is dropped from here on
-await socket.receive()
+// the subscriber's subscription has come all the way, behind the broker's own: nothing is dropped from here on
+const wanted = `\u0001${topic === '' ? 'info|' : '#0a|'}`
+for (let heard = ''; heard !== wanted;) heard = String(await socket.receive())
 
-const message = topic === '' ? Buffer.alloc(Number(bytes), 'info|counter|orders|1|') : [topic, bundle(Number(bytes))]
+const message =
+  topic === ''
+    ? Buffer.from('info|Counter|orders|1|1700000000|'.padEnd(Number(bytes), 's'))
+    : [topic, bundle(Number(bytes))]
 let allowed = 0
 let wake = () => {}
 process.on('message', (more) => {

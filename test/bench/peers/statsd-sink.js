@@ -63,4 +63,5 @@ process.on('message', () => {
   const { user, system } = process.cpuUsage()
   process.send({ packets: packets(), cpu: (user + system) / 1e6 })
 })
+process.on('SIGTERM', () => process.exit())
 process.send({ port })

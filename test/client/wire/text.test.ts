@@ -1,3 +1,4 @@
+import { inspect, isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { utf8 } from '../../../client/wire/bytes.ts'
@@ -175,17 +176,18 @@ describe('a text line', () => {
           // a reader that has read other lines before reads the same
           const fault = reader.read(line)
           const series = fault ?? reader.series()
-          const isRefused = typeof parsed === 'string'
-          accepted[isRefused ? 'refused' : 'lines']++
-          expect(
-            fault === undefined && typeof series !== 'string' ? { ...series, ...numbers(reader) } : series,
-          ).toEqual(parsed)
-          const { level, name, source, value } = isRefused ? valid : parsed
-          checkLevel(level)
-          seriesKey(name, source)
-          expect(Number.isFinite(value)).toBe(true)
-          expect(fault !== undefined || reader.is(reader.identity())).toBe(true)
-          expect(!isRefused || Object.keys(TEXT_FAULTS).includes(parsed)).toBe(true)
+          const read = fault === undefined && typeof series !== 'string' ? { ...series, ...numbers(reader) } : series
+          // `expect` costs more than all the rest of it
+          if (!isDeepStrictEqual(read, parsed)) throw new Error(`${inspect(read)}, not ${inspect(parsed)}`)
+          const isKnown = fault !== undefined || reader.is(reader.identity())
+          if (typeof parsed === 'string') {
+            accepted.refused++
+            return isKnown && Object.hasOwn(TEXT_FAULTS, parsed)
+          }
+          accepted.lines++
+          checkLevel(parsed.level)
+          seriesKey(parsed.name, parsed.source)
+          return isKnown && Number.isFinite(parsed.value)
         },
       ),
       { numRuns: 100_000 },

@@ -1,0 +1,383 @@
+import { randomBytes } from 'node:crypto'
+import { hostname } from 'node:os'
+import { UsageError } from '../../client/errors.ts'
+import { SHARDS } from '../../client/wire/series.ts'
+import { Clock } from './redis/clock.ts'
+import { checkCommits, commitWindow } from './redis/commit.ts'
+import type { Connection } from './redis/connection.ts'
+import { RedisJournal } from './redis/journal.ts'
+import { GroupKeys } from './redis/keys.ts'
+import { appendTo, readLog } from './redis/log.ts'
+import { type Beat, Membership } from './redis/membership.ts'
+import { Outbox } from './redis/outbox.ts'
+import { type Held, LIFE_MS, OwnedShard } from './redis/owned.ts'
+import { timeOf } from './redis/position.ts'
+import { readShard } from './redis/restore.ts'
+import { checkServers } from './redis/server.ts'
+import { troubleOf } from './redis/trouble.ts'
+import type { RedisUrl } from './redis/url.ts'
+import { Windows, groupByShard } from './redis/windows.ts'
+import { SharedState } from './shared.ts'
+import type { Appended, Commit, LogEntry, OutboxEntry, Restored, StateSettings } from './state.ts'
+
+export interface RedisStateOptions {
+  /** Makes the connection; called once, by `open`. */
+  readonly connect: () => Promise<Connection>
+  /** For logs, without secrets. */
+  readonly name: string
+  /** Default `single`. */
+  readonly kind?: RedisUrl['kind']
+  /** Begins every key. Default `zibrato:`. */
+  readonly prefix?: string
+  /** Default 5,000. */
+  readonly leaseMs?: number
+  /** Whether the group reads the journal instead of keeping logs of its own. Default false. */
+  readonly journal?: boolean
+  /** How many replicas must have leases, commits and marks of attempts. Default 0. */
+  readonly replicas?: number
+  /** How long `open` waits for a server that is not there yet. Default 30,000. */
+  readonly waitMs?: number
+  /** Windows of this worker's shards that wait for backends, in bytes; past it the oldest are dropped. Default 1 GB. */
+  readonly maxOutboxBytes?: number
+  readonly onDropped?: (entry: OutboxEntry) => void
+  readonly onWarning?: (message: string) => void
+}
+
+/**
+ * State in Redis, which many workers share: each shard's log is a stream, its snapshots and windows are strings, and whoever
+ * has its lease may write them, which every script checks first.
+ */
+export class RedisState extends SharedState {
+  readonly name: string
+  readonly durable = true
+  readonly id: string
+  readonly leaseMs: number
+  override readonly journal: RedisJournal | undefined
+  readonly #options: RedisStateOptions
+  readonly #owned = new Map<number, OwnedShard>()
+  readonly #outbox: Outbox
+  readonly #clock = new Clock()
+  // calls that are under way, which closing waits for
+  readonly #calls = new Set<Promise<unknown>>()
+  #group = 'default'
+  #keys: GroupKeys
+  #backends: readonly string[] = []
+  #windows: Windows
+  #membership: Membership | undefined
+  #connection: Connection | undefined
+  #opened = false
+  // shards lost in this tick, to be told of together
+  #lost: number[] = []
+  #warned = { text: '', ms: 0 }
+  #live: readonly string[] = []
+  // until when those who lived before the data was gone count as living, ms of `performance.now()`
+  #trustMs = 0
+
+  constructor(options: RedisStateOptions) {
+    super()
+    this.#options = options
+    this.name = options.name
+    this.leaseMs = options.leaseMs ?? 5_000
+    this.id = `${hostname()}-${process.pid}-${randomBytes(4).toString('hex')}`
+    this.#outbox = new Outbox(options.maxOutboxBytes ?? 1 << 30)
+    this.#keys = this.#keysOf('default')
+    this.#windows = this.#windowsFor([])
+    this.journal =
+      options.journal === true
+        ? new RedisJournal({
+            connection: () => this.#connected(),
+            prefix: options.prefix ?? 'zibrato:',
+            group: () => this.#group,
+            isTogether: options.kind !== 'cluster',
+          })
+        : undefined
+  }
+
+  override async open({ group, backends, settings }: StateSettings): Promise<void> {
+    if (this.#opened) throw new UsageError(`state ${this.name} is open already; close it first`)
+    this.#opened = true
+    this.#group = group
+    this.#keys = this.#keysOf(group)
+    this.#backends = [...new Set(backends)]
+    this.#windows = this.#windowsFor(this.#backends)
+    const { leaseMs, id } = this
+    this.#membership = new Membership({ keys: this.#keys, group, id, leaseMs, settings, lifeMs: LIFE_MS })
+    try {
+      await this.#connect()
+    } catch (error) {
+      this.#connection?.close()
+      this.#connection = undefined
+      this.#opened = false
+      const { message, cause } = error as Error
+      // what only a change of its settings can make good is a wrong setting
+      throw cause instanceof Error && troubleOf(cause)?.lasting === true ? new UsageError(message, { cause }) : error
+    }
+  }
+
+  override async now(): Promise<number> {
+    return this.#clock.now(this.#connected())
+  }
+
+  override beat(): Promise<readonly string[]> {
+    return this.#call(async (connection) => {
+      const beat = await (this.#membership as Membership).beat(connection)
+      this.#clock.set(beat.nowMs)
+      await Promise.all(Array.from(this.#owned.values(), (owned) => owned.renew()))
+      return this.#living(beat)
+    })
+  }
+
+  override holds(shard: number): boolean {
+    return this.#owned.get(shard)?.isLeased === true
+  }
+
+  override acquire(shard: number): Promise<Restored | undefined> {
+    return this.#call(async (connection) => {
+      this.#checkShard(shard)
+      const keys = this.#keys.shard(shard)
+      const before = this.#owned.get(shard)
+      if (before !== undefined) this.#forget(before)
+      const owned = new OwnedShard({
+        shard,
+        keys,
+        connection,
+        id: this.id,
+        leaseMs: this.leaseMs,
+        onLost: (lost) => this.#lose(lost),
+        onHeld: (own, held) => this.#reconcile(own, held),
+      })
+      if (!(await owned.acquire())) return undefined
+      await this.#replicated(connection, [owned])
+      const { snapshots, windows, attempts } = await readShard(connection, owned)
+      this.#owned.set(shard, owned)
+      await this.#windows.adopt(owned, windows, attempts)
+      this.#clock.notBefore(timeOf(owned.last))
+      await this.journal?.enter(shard, owned.through)
+      const entries = this.#entries(keys.log, owned.through, owned.last)
+      return { snapshots, end: owned.end, entries }
+    })
+  }
+
+  override append(
+    entries: readonly { readonly shard: number; readonly bundle: Uint8Array }[],
+  ): Promise<(Appended | undefined)[]> {
+    return this.#call(async () => {
+      for (const { shard } of entries) this.#checkShard(shard)
+      const answers: (Appended | undefined)[] = entries.map(() => undefined)
+      const places = groupByShard(entries.map(({ shard, bundle }, index) => ({ shard, bundle, index })))
+      await Promise.all(
+        Array.from(places, async ([shard, own]) => {
+          const owned = this.#owned.get(shard)
+          if (owned === undefined) return
+          const appended = await appendTo(
+            owned,
+            own.map(({ bundle }) => bundle),
+          )
+          own.forEach(({ index }, at) => {
+            const place = appended?.[at]
+            if (place !== undefined) answers[index] = { ...place, timeMs: this.#clock.notBefore(place.timeMs) }
+          })
+        }),
+      )
+      return answers
+    })
+  }
+
+  override commit(commits: readonly Commit[]): Promise<void> {
+    return this.#call(async (connection) => {
+      for (const { shard } of commits) this.#checkShard(shard)
+      // how far a journal goes only its reader knows
+      checkCommits(this.name, commits, (shard) => this.#owned.get(shard), this.journal === undefined)
+      await this.#windows.makeRoom(
+        commits.flatMap(({ shard, end, outbox }) =>
+          outbox === undefined || this.#backends.length === 0 || (this.#owned.get(shard)?.end ?? end) >= end
+            ? []
+            : [{ bytes: outbox.length }],
+        ),
+      )
+      // windows of one shard in their order, shards side by side
+      const written = await Promise.all(
+        Array.from(groupByShard(commits), async ([shard, own]) => {
+          const owned = this.#owned.get(shard)
+          if (owned === undefined) return []
+          for (const commit of own) {
+            await owned.inTurn(() => commitWindow(connection, owned, this.#outbox, this.#backends, commit))
+          }
+          return [owned]
+        }),
+      )
+      await this.#windows.makeRoom([])
+      await this.#replicated(connection, written.flat())
+    })
+  }
+
+  override async outbox(): Promise<OutboxEntry[]> {
+    this.#connected()
+    return this.#outbox.entries()
+  }
+
+  override load(id: string): Promise<Uint8Array> {
+    return this.#call((connection) => this.#windows.load(connection, id))
+  }
+
+  override attempt(backend: string, ids: readonly string[]): Promise<void> {
+    return this.#call(async (connection) => {
+      await this.#replicated(connection, await this.#windows.mark('attempt', backend, ids))
+      this.#outbox.mark('attempt', backend, ids)
+    })
+  }
+
+  override release(backend: string, ids: readonly string[]): Promise<void> {
+    return this.#call(async () => {
+      await this.#windows.mark('release', backend, ids)
+      this.#outbox.mark('release', backend, ids)
+    })
+  }
+
+  override settle(backend: string, ids: readonly string[]): Promise<void> {
+    return this.#call(async () => {
+      await this.#windows.mark('settle', backend, ids)
+      this.#outbox.mark('settle', backend, ids)
+    })
+  }
+
+  override async giveUp(shards: readonly number[]): Promise<void> {
+    const given = shards.flatMap((shard) => this.#owned.get(shard) ?? [])
+    if (given.length === 0) return
+    await this.#call(async () => {
+      for (const owned of given) {
+        this.#owned.delete(owned.shard)
+        this.#outbox.forget(owned.shard)
+      }
+      await Promise.all(given.map((owned) => owned.giveUp()))
+    })
+  }
+
+  override leave(): Promise<readonly string[]> {
+    return this.#call((connection) => (this.#membership as Membership).leave(connection))
+  }
+
+  override async close(): Promise<void> {
+    if (!this.#opened) return
+    await Promise.allSettled(this.#calls)
+    if (!this.#opened) return
+    // whoever comes next need not wait for a lease to end
+    await this.giveUp([...this.#owned.keys()]).catch(() => {})
+    this.#opened = false
+    this.#connection?.close()
+    this.#connection = undefined
+  }
+
+  async #connect(): Promise<void> {
+    const { connect, waitMs = 30_000, kind = 'single' } = this.#options
+    const connection = await connect()
+    this.#connection = connection
+    await connection.ready(waitMs, (why) => this.#warn(`${why}; it is waited for, up to ${waitMs / 1000} s`))
+    await checkServers(connection, kind)
+    await this.#membership?.check(connection)
+    connection.onReady(() => {
+      // it may be another server by now; to end here would lose more than to go on
+      checkServers(connection, kind).catch((error: unknown) => this.#warn((error as Error).message))
+    })
+  }
+
+  #keysOf(group: string): GroupKeys {
+    return new GroupKeys(this.#options.prefix ?? 'zibrato:', group)
+  }
+
+  #windowsFor(backends: readonly string[]): Windows {
+    return new Windows({
+      name: this.name,
+      outbox: this.#outbox,
+      backends,
+      owned: (shard) => this.#owned.get(shard),
+      onDropped: (entry) => this.#options.onDropped?.(entry),
+      onWarning: (message) => this.#options.onWarning?.(message),
+    })
+  }
+
+  /** Who lives. One whose data is gone knows nobody at first: were their shards taken, what they hold would be lost. */
+  #living({ known, live }: Beat): readonly string[] {
+    const now = performance.now()
+    if (!known && this.#live.includes(this.id)) this.#trustMs = now + this.leaseMs
+    this.#live = now < this.#trustMs ? [...new Set([...this.#live, ...live])] : live
+    return this.#live
+  }
+
+  /** Waits until replicas have what was written to these shards, where that is asked for. */
+  async #replicated(connection: Connection, shards: readonly OwnedShard[]): Promise<void> {
+    const { replicas = 0 } = this.#options
+    if (replicas === 0) return
+    const { session } = connection
+    const nodes = new Map(shards.map((owned) => [connection.nodeOf(owned.keys.owner), owned]))
+    await Promise.all(
+      Array.from(nodes.values(), async (owned) => {
+        // a write that stands behind all others: a replica that has it has them too
+        await owned.renew()
+        await connection.replicated(owned.keys.owner, replicas, this.leaseMs / 5, session)
+      }),
+    )
+  }
+
+  /** A shard whose data is gone, or went back to an earlier time, goes on with what is in memory. */
+  async #reconcile(owned: OwnedShard, held: Held): Promise<void> {
+    if (!held.knew || held.end < owned.end) {
+      const how = held.knew ? 'went back to an earlier time (a replica took over?)' : 'lost its data (was it flushed?)'
+      this.#warn(`state ${this.name}: ${how}; what this worker knows of its shards is written anew`)
+      owned.snapshots = held.snapshots
+      this.onReset([owned.shard])
+    }
+    await this.#windows.reconcile(owned, held)
+  }
+
+  #checkShard(shard: number): void {
+    if (Number.isInteger(shard) && shard >= 0 && shard < SHARDS) return
+    throw new RangeError(`state ${this.name}: shard ${shard} is not one of 0 to ${SHARDS - 1}`)
+  }
+
+  async *#entries(log: string, after: string, last: string): AsyncGenerator<LogEntry, void> {
+    yield* readLog(this.#connected(), log, after, last)
+  }
+
+  #lose(owned: OwnedShard): void {
+    // acquired again meanwhile, it is no more lost
+    if (this.#owned.get(owned.shard) !== owned) return
+    this.#forget(owned)
+    this.#lost.push(owned.shard)
+    if (this.#lost.length > 1) return
+    queueMicrotask(() => {
+      const lost = this.#lost.filter((shard) => !this.#owned.has(shard))
+      this.#lost = []
+      if (lost.length > 0) this.onLost(lost)
+    })
+  }
+
+  #forget(owned: OwnedShard): void {
+    owned.forget()
+    this.#owned.delete(owned.shard)
+    this.#outbox.forget(owned.shard)
+  }
+
+  /** Once, where many shards have the same to say. */
+  #warn(text: string): void {
+    const now = performance.now()
+    if (text === this.#warned.text && now - this.#warned.ms < this.leaseMs) return
+    this.#warned = { text, ms: now }
+    this.#options.onWarning?.(text)
+  }
+
+  #connected(): Connection {
+    if (!this.#opened || this.#connection === undefined) throw new Error(`state ${this.name}: is not open`)
+    return this.#connection
+  }
+
+  async #call<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
+    const call = work(this.#connected())
+    this.#calls.add(call)
+    try {
+      return await call
+    } finally {
+      this.#calls.delete(call)
+    }
+  }
+}

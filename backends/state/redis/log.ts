@@ -1,0 +1,40 @@
+import type { Appended, LogEntry } from '../state.ts'
+import type { Connection } from './connection.ts'
+import type { OwnedShard } from './owned.ts'
+import { timeOf } from './position.ts'
+import { APPEND } from './scripts.ts'
+
+/** Entries read at once. */
+const CHUNK = 256
+
+/** Appends bundles to a shard's log in one step; undefined when the shard is lost. */
+export async function appendTo(
+  owned: OwnedShard,
+  bundles: readonly Uint8Array[],
+): Promise<readonly Appended[] | undefined> {
+  // what was given may change before it is written
+  const copies = bundles.map((bundle) => Buffer.from(bundle))
+  const answer = await owned.inTurn(() => owned.run(APPEND, [owned.keys.log], copies))
+  if (answer === null) return undefined
+  const positions = (answer as readonly Buffer[]).map(String)
+  owned.last = positions.at(-1) ?? owned.last
+  return positions.map((position) => ({ position, timeMs: timeOf(position) }))
+}
+
+/** Reads a shard's log from behind one position up to another. */
+export async function* readLog(
+  connection: Connection,
+  log: string,
+  after: string,
+  last: string,
+): AsyncGenerator<LogEntry, void> {
+  let from = after
+  while (from !== last) {
+    const chunk = (await connection.send('XRANGE', log, `(${from}`, last, 'COUNT', CHUNK)) as [Buffer, Buffer[]][]
+    if (chunk.length === 0) return
+    for (const [id, [, bundle]] of chunk) {
+      from = String(id)
+      yield { position: from, timeMs: timeOf(from), bundle: bundle as Buffer }
+    }
+  }
+}

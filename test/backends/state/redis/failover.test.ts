@@ -1,0 +1,192 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { openState } from '../../../../backends/state/open.ts'
+import type { RedisState } from '../../../../backends/state/redis.ts'
+import type { State } from '../../../../backends/state/state.ts'
+import { SHARDS } from '../../../../client/wire/series.ts'
+import { acquired, bytes, entriesOf, text, windowOf } from '../../../contract/state.ts'
+import { RedisCluster } from '../../../faults/redis-cluster.ts'
+import { RedisFailover } from '../../../faults/redis-failover.ts'
+import { Random } from '../../../faults/random.ts'
+import { RedisServer, freePort } from '../../../redis-server.ts'
+import { until } from '../../../until.ts'
+import { ask } from './client.ts'
+
+const cleanup: (() => unknown)[] = []
+afterEach(async () => {
+  for (const each of cleanup.splice(0).toReversed()) await each()
+})
+
+const ALL = Array.from({ length: SHARDS }, (_, shard) => shard)
+
+async function open(url: string): Promise<{ state: RedisState; warnings: string[]; lost: number[] }> {
+  const warnings: string[] = []
+  const state = openState(url, { onWarning: (message) => void warnings.push(message) }) as RedisState
+  cleanup.push(() => state.close())
+  const lost: number[] = []
+  state.onLost = (gone) => void lost.push(...gone)
+  await state.open({ group: 'g', backends: ['a'] })
+  await state.beat()
+  for (const shard of ALL) await acquired(state, shard)
+  return { state, warnings, lost }
+}
+
+/** Appends one bundle after another to every shard, each until it is in, as a worker does. */
+class Writer {
+  readonly failures: string[] = []
+  written = 0
+  readonly #state: State
+  readonly #running: Promise<void>
+  #stopping = false
+
+  constructor(state: State) {
+    this.#state = state
+    this.#running = this.#run()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true
+    await this.#running
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stopping) {
+      const bundle = this.written
+      const missing = new Set(ALL)
+      while (missing.size > 0) {
+        await Promise.all(
+          [...missing].map(async (shard) => {
+            try {
+              // at once, and still one after the other
+              const calls = ['', '.5'].map((half) => this.#state.append([{ shard, bundle: bytes(`${bundle}${half}`) }]))
+              const places = await Promise.all(calls)
+              if (places.some(([place]) => place === undefined)) throw new Error(`shard ${shard} was lost`)
+              missing.delete(shard)
+            } catch (error) {
+              this.failures.push((error as Error).message)
+              await new Promise((resolve) => setTimeout(resolve, 50))
+            }
+          }),
+        )
+      }
+      this.written++
+    }
+  }
+}
+
+describe('a Cluster', () => {
+  it('that moves slots keeps each log in its order, and takes commits', async () => {
+    const cluster = await RedisCluster.start()
+    cleanup.push(() => cluster.stop())
+    const { state, lost } = await open(cluster.url)
+    const writer = new Writer(state)
+    const random = new Random(7)
+    for (let round = 1; round <= 8; round++) {
+      await Promise.all([
+        cluster.moveSlot(random),
+        insist(() => state.commit(ALL.map((shard) => windowOf(shard, round)))),
+        insist(() => state.beat()),
+      ])
+    }
+    await writer.stop()
+    expect(lost).toEqual([])
+    expect(writer.failures).toEqual([])
+    expect((await state.outbox()).length).toBe(8 * SHARDS)
+    await state.close()
+    const { state: next } = await open(cluster.url)
+    for (const shard of ALL) {
+      const log = (await entriesOf(await acquired(next, shard))).map(({ bundle }) => Number(text(bundle)))
+      // nothing was sent twice either: no connection was lost
+      expect([shard, log]).toEqual([shard, Array.from({ length: writer.written * 2 }, (_, index) => index / 2)])
+    }
+  })
+
+  it('whose master dies goes on with its replica', async () => {
+    const cluster = await RedisCluster.start('--cluster-node-timeout', '1000')
+    cleanup.push(() => cluster.stop())
+    const [first, second] = cluster.servers as [RedisServer, RedisServer]
+    const replica = await RedisServer.start(
+      '--cluster-enabled',
+      'yes',
+      '--cluster-port',
+      String(await freePort()),
+      '--cluster-node-timeout',
+      '1000',
+    )
+    cleanup.push(() => replica.stop())
+    const bus = await ask(second.port, 'CONFIG', 'GET', 'cluster-port')
+    await ask(replica.port, 'CLUSTER', 'MEET', '127.0.0.1', second.port, Number((bus as string[])[1]))
+    const id = String(await ask(first.port, 'CLUSTER', 'MYID'))
+    await until(async () => String(await ask(replica.port, 'CLUSTER', 'NODES')).includes(id))
+    await until(() => ask(replica.port, 'CLUSTER', 'REPLICATE', id).then(Boolean, () => false))
+    await until(async () => /master_link_status:up/.test(String(await ask(replica.port, 'INFO', 'replication'))))
+    const { state, lost } = await open(`${cluster.url}?lease=1m`)
+    const writer = new Writer(state)
+    await until(() => writer.written > 5)
+    await first.kill()
+    await until(
+      async () => /role:master/.test(String(await ask(replica.port, 'INFO', 'replication'))),
+      undefined,
+      30_000,
+    )
+    const before = writer.written
+    await until(() => writer.written > before + 5, 'it goes on', 30_000)
+    await insist(() => state.beat())
+    await writer.stop()
+    expect(lost).toEqual([])
+    await state.commit(ALL.map((shard) => windowOf(shard, 10)))
+    expect((await state.outbox()).length).toBe(SHARDS)
+  })
+
+  it('that does not serve all slots says so, and is used on once it does', async () => {
+    const cluster = await RedisCluster.start('--cluster-node-timeout', '500')
+    cleanup.push(() => cluster.stop())
+    const { state } = await open(`${cluster.url}?timeout=2s`)
+    const [first, second] = cluster.servers as [RedisServer, RedisServer]
+    await first.kill()
+    await until(async () => /cluster_state:fail/.test(String(await ask(second.port, 'CLUSTER', 'INFO'))))
+    const failures = new Set<string>()
+    await until(async () => {
+      for (const shard of ALL) {
+        await state
+          .append([{ shard, bundle: bytes('x') }])
+          .catch((error: unknown) => failures.add((error as Error).message))
+      }
+      return [...failures].some((failure) => /does not serve all slots .*CLUSTER INFO/.test(failure))
+    })
+    await first.start()
+    await insist(() => state.append(ALL.map((shard) => ({ shard, bundle: bytes('y') }))))
+    expect(await state.beat()).toEqual([state.id])
+  })
+})
+
+describe('a master that a Sentinel replaces', () => {
+  it('is left for its replica, with all that this was waited for to have', async () => {
+    const servers = await RedisFailover.start('--repl-diskless-sync-delay', '0')
+    cleanup.push(() => servers.stop())
+    const { state, lost, warnings } = await open(`${servers.url}?replicas=1&lease=1m`)
+    await insist(() => state.commit(ALL.map((shard) => windowOf(shard, 10))))
+    const writer = new Writer(state)
+    await Promise.all([servers.failOver(), until(() => writer.failures.length > 0)])
+    await writer.stop()
+    await insist(() => state.beat())
+    expect([lost, warnings]).toEqual([[], []])
+    await insist(() => state.commit(ALL.map((shard) => windowOf(shard, 20))))
+    expect((await state.outbox()).length).toBe(2 * SHARDS)
+    for (const failure of writer.failures) {
+      expect(failure).toMatch(/^state redis\+sentinel:\/\/127.0.0.1:\d+\/main: .*; .*/)
+    }
+  })
+})
+
+/** Does something until it succeeds. */
+async function insist(work: () => Promise<unknown>): Promise<void> {
+  await until(
+    () =>
+      work().then(
+        () => true,
+        () => false,
+      ),
+    'it succeeds',
+    30_000,
+  )
+}

@@ -1,0 +1,177 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { Worker, type WorkerOptions } from '../../../backends/worker/index.ts'
+import { Zibrato } from '../../../client/index.ts'
+import { SHARDS } from '../../../client/wire/series.ts'
+import { Broker } from '../../../gateway/broker/index.ts'
+import { RedisServer } from '../../redis-server.ts'
+import { until } from '../../until.ts'
+import { Shared } from '../state/redis/pair.ts'
+import { Collecting, KeptLog, hang, target } from './collecting.ts'
+
+const log = new KeptLog()
+const closing: (() => unknown)[] = []
+let server: RedisServer
+let spaces = 0
+
+beforeAll(async () => {
+  server = await RedisServer.start()
+})
+
+afterAll(() => server.stop())
+
+afterEach(async () => {
+  for (const close of closing.splice(0).toReversed()) await close()
+  log.lines.length = 0
+})
+
+async function place(): Promise<{ on: Shared; broker: Broker; client: Zibrato }> {
+  const on = new Shared(server, `w${spaces++}:`)
+  closing.push(() => on[Symbol.asyncDispose]())
+  const broker = new Broker({ port: 0 })
+  await broker.start()
+  closing.push(() => broker.stop())
+  const url = `tcp://127.0.0.1:${broker.port}`
+  const client = new Zibrato({ url, flushInterval: 20, exitHooks: false, source: 'web', level: 'info' })
+  closing.push(() => client.close())
+  return { on, broker, client }
+}
+
+async function start(on: Shared, broker: Broker, backend: Collecting, parts: Partial<WorkerOptions> = {}) {
+  const state = parts.state ?? on.state('&lease=1s')
+  const brokers = [`tcp://127.0.0.1:${broker.port}`]
+  const targets = [target(backend, { inDoubt: 'drop' })]
+  const worker = new Worker({ brokers, targets, group: 'g', flush: 100, stopTimeout: 5_000, log, ...parts, state })
+  closing.push(() => worker.stop().catch(() => {}))
+  await worker.start()
+  return worker
+}
+
+/** Counts on names that are spread over all shards. */
+function count(client: Zibrato, times = 1): number {
+  for (let index = 0; index < 200; index++) client.counter(`c${index}`).inc(times)
+  return 200 * times
+}
+
+const sum = (...backends: readonly Collecting[]): number =>
+  backends
+    .flatMap(({ taken }) => taken.flatMap(({ rollups }) => rollups))
+    .reduce((total, rollup) => total + (rollup.type === 'counter' ? rollup.value : 0), 0)
+
+describe('a worker that shares its shards', () => {
+  it('keeps those whose windows a backend has in hand until it has answered, and goes on with them meanwhile', async () => {
+    const { on, broker, client } = await place()
+    const [one, two] = [new Collecting(), new Collecting()]
+    const first = await start(on, broker, one)
+    await until(() => first.figures().shards === SHARDS)
+    let answer = (): void => {}
+    one.script.push(() => new Promise<void>((resolve) => (answer = resolve)))
+    let recorded = count(client)
+    await until(() => one.attempts === 1)
+    const second = await start(on, broker, two)
+    // long enough for the shards to be handed over many times
+    for (let round = 0; round < 8; round++) {
+      recorded += count(client)
+      const { windows } = first.figures()
+      await until(() => first.figures().windows >= windows + SHARDS)
+    }
+    expect(second.figures().shards).toBe(0)
+    answer()
+    await until(() => first.figures().shards === SHARDS / 2 && second.figures().shards === SHARDS / 2)
+    recorded += count(client)
+    await client.close()
+    await until(() => sum(one, two) === recorded)
+    expect(second.figures().backends['a']?.doubted).toBe(0)
+    expect(two.taken.length).toBeGreaterThan(0)
+  })
+
+  it('that is told to stop waits for its backend no longer than it was told to, and leaves no doubt', async () => {
+    const { on, broker, client } = await place()
+    const [one, two] = [new Collecting(), new Collecting()]
+    const first = await start(on, broker, one, { stopTimeout: 300 })
+    await until(() => first.figures().shards === SHARDS)
+    one.always = hang
+    const recorded = count(client)
+    await until(() => one.attempts === 1)
+    const second = await start(on, broker, two)
+    await first.stop()
+    await until(() => second.figures().shards === SHARDS)
+    await until(() => sum(two) === recorded)
+    expect(second.figures().backends['a']?.doubted).toBe(0)
+  })
+
+  it('does not believe to have a shard that it lost while it took it', async () => {
+    const { on, broker, client } = await place()
+    const backend = new Collecting()
+    const state = on.state('&lease=1s')
+    const acquire = state.acquire.bind(state)
+    let stolen = 0
+    state.acquire = async (shard) => {
+      const restored = await acquire(shard)
+      if (shard !== 5 || restored === undefined || stolen++ > 0) return restored
+      await on.client.hset(on.shardKey(5, 'owner'), 'owner', 'stranger', 'epoch', 99, 'until', Date.now() + 60_000)
+      await state.beat()
+      return restored
+    }
+    const worker = await start(on, broker, backend, { state })
+    await until(() => worker.figures().shards === SHARDS - 1)
+    expect(stolen).toBe(1)
+    expect(await on.epoch(5)).toBe(99)
+    await on.client.hset(on.shardKey(5, 'owner'), 'owner', '')
+    await until(() => worker.figures().shards === SHARDS)
+    expect(await on.epoch(5)).toBe(100)
+    const recorded = count(client)
+    await until(() => sum(backend) === recorded)
+  })
+
+  it('gives up a shard that it cannot restore, has the others, and takes it once it can', async () => {
+    const { on, broker, client } = await place()
+    const [one, two] = [new Collecting(), new Collecting()]
+    const first = await start(on, broker, one)
+    await until(() => first.figures().shards === SHARDS)
+    let recorded = count(client)
+    await until(() => sum(one) === recorded)
+    await first.stop()
+    const [name] = (await on.client.lrange(on.shardKey(3, 'snapshots'), '0', '0')) as [string]
+    const snapshot = await on.client.getBuffer(name)
+    await on.client.set(name, 'nonsense')
+    const second = await start(on, broker, two)
+    await until(() => log.lines.includes('warn cannot take a shard, will retry'))
+    await until(() => second.figures().shards === SHARDS - 1)
+    await until(async () => (await on.client.hget(on.shardKey(3, 'owner'), 'owner')) === '')
+    await on.client.set(name, snapshot as Buffer)
+    await until(() => second.figures().shards === SHARDS)
+    recorded += count(client)
+    await until(() => sum(one, two) === recorded)
+    const totals = two.taken.flatMap(({ rollups }) =>
+      rollups.map((rollup) => rollup.type === 'counter' && rollup.total),
+    )
+    expect(new Set(totals)).toEqual(new Set([2]))
+  })
+
+  it('and stops with all others at the same moment leaves nothing undelivered', async () => {
+    const { on, broker, client } = await place()
+    const backends = [new Collecting(), new Collecting(), new Collecting()]
+    const workers = await Promise.all(backends.map((backend) => start(on, broker, backend, { flush: '1h' })))
+    await until(() => workers.reduce((all, worker) => all + worker.figures().shards, 0) === SHARDS)
+    await until(() => workers.every((worker) => worker.figures().shards > 0))
+    const recorded = count(client)
+    await client.close()
+    await until(() => workers.reduce((all, worker) => all + worker.figures().merged, 0) > 0)
+    await Promise.all(workers.map((worker) => worker.stop()))
+    expect(sum(...backends)).toBe(recorded)
+  })
+
+  it('is refused when its settings differ from those of others, and lets go of everything', async () => {
+    const { on, broker } = await place()
+    const first = await start(on, broker, new Collecting())
+    const backend = new Collecting()
+    await expect(start(on, broker, backend, { flush: 200 })).rejects.toThrow(/flush 100ms, this one 200ms/)
+    await expect(start(on, broker, backend, { levels: ['info'] })).rejects.toThrow(/levels all, this one info/)
+    await expect(start(on, broker, backend, { idle: 'zero' })).rejects.toThrow(/idle skip, this one zero/)
+    await expect(start(on, broker, backend, { percentiles: [0.5] })).rejects.toThrow(/percentiles .*p999, this one p50/)
+    const other = [target(backend, { key: 'b' })]
+    await expect(start(on, broker, backend, { targets: other })).rejects.toThrow(/to a, this one b/)
+    expect(backend.closed).toBe(5)
+    await until(() => first.figures().shards === SHARDS)
+  })
+})

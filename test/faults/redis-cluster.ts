@@ -1,0 +1,86 @@
+import { Redis } from 'ioredis'
+import { RedisServer, freePort } from '../redis-server.ts'
+import { until } from '../until.ts'
+import type { Random } from './random.ts'
+
+const SLOTS = 16_384
+const NODES = 3
+
+/** Three masters of a Redis Cluster, whose slots can be moved from one to another. */
+export class RedisCluster {
+  readonly servers: readonly RedisServer[]
+  readonly #clients: readonly Redis[]
+  readonly #ids: readonly string[]
+
+  private constructor(servers: readonly RedisServer[], clients: readonly Redis[], ids: readonly string[]) {
+    this.servers = servers
+    this.#clients = clients
+    this.#ids = ids
+  }
+
+  static async start(...args: string[]): Promise<RedisCluster> {
+    const servers: RedisServer[] = []
+    const buses: number[] = []
+    for (let node = 0; node < NODES; node++) {
+      const bus = await freePort()
+      buses.push(bus)
+      const cluster = ['--cluster-enabled', 'yes', '--cluster-port', String(bus), '--cluster-node-timeout', '5000']
+      servers.push(await RedisServer.start(...cluster, ...args))
+    }
+    const clients = servers.map(({ port }) => new Redis(port, '127.0.0.1'))
+    // a node that a test kills is none of their business
+    for (const client of clients) client.on('error', () => {})
+    const [first, ...others] = clients as [Redis, ...Redis[]]
+    for (const [node, client] of clients.entries()) {
+      const from = Math.ceil((SLOTS / NODES) * node)
+      await client.call('CLUSTER', 'ADDSLOTSRANGE', from, Math.ceil((SLOTS / NODES) * (node + 1)) - 1)
+    }
+    for (const [index] of others.entries()) {
+      const { port } = servers[index + 1] as RedisServer
+      await first.call('CLUSTER', 'MEET', '127.0.0.1', port, buses[index + 1] as number)
+    }
+    const isWhole = async (client: Redis): Promise<boolean> => {
+      const info = String(await client.call('CLUSTER', 'INFO'))
+      return info.includes('cluster_state:ok') && info.includes(`cluster_known_nodes:${NODES}`)
+    }
+    for (const client of clients) await until(() => isWhole(client), 'the cluster is whole', 30_000)
+    const ids = await Promise.all(clients.map(async (client) => String(await client.call('CLUSTER', 'MYID'))))
+    return new RedisCluster(servers, clients, ids)
+  }
+
+  get url(): string {
+    return `redis+cluster://${this.servers.map(({ port }) => `127.0.0.1:${port}`).join(',')}`
+  }
+
+  /** Moves a slot that holds keys from one node to another, key by key, as `redis-cli --cluster reshard` does. */
+  async moveSlot(random: Random): Promise<string> {
+    const from = random.between(0, NODES - 1)
+    const to = (from + random.between(1, NODES - 1)) % NODES
+    const [source, target] = [this.#clients[from] as Redis, this.#clients[to] as Redis]
+    const key = await source.randomkey()
+    if (key === null) return 'no slot, as the node is empty'
+    const slot = Number(await source.call('CLUSTER', 'KEYSLOT', key))
+    await target.call('CLUSTER', 'SETSLOT', slot, 'IMPORTING', this.#ids[from] as string)
+    await source.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', this.#ids[to] as string)
+    let moved = 0
+    for (;;) {
+      // one at a time, so that others find some of them here and some there
+      const keys = (await source.call('CLUSTER', 'GETKEYSINSLOT', slot, 1)) as string[]
+      if (keys.length === 0) break
+      moved += keys.length
+      await source.call('MIGRATE', '127.0.0.1', (this.servers[to] as RedisServer).port, '', 0, 5_000, 'KEYS', ...keys)
+      // now and then for longer than a lease
+      const pause = random.between(0, 20) === 0 ? random.between(500, 1_500) : random.between(0, 20)
+      await new Promise((resolve) => setTimeout(resolve, pause))
+    }
+    for (const client of [target, source, ...this.#clients]) {
+      await client.call('CLUSTER', 'SETSLOT', slot, 'NODE', this.#ids[to] as string)
+    }
+    return `slot ${slot} of ${key} and ${moved} keys from node ${from} to node ${to}`
+  }
+
+  async stop(): Promise<void> {
+    for (const client of this.#clients) client.disconnect()
+    for (const server of this.servers) await server.stop()
+  }
+}

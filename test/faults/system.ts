@@ -1,0 +1,248 @@
+import { createServer } from 'node:net'
+import { Playground, type Program } from '../flow/processes.ts'
+import { freePort } from '../redis-server.ts'
+import { until } from '../until.ts'
+import { judge, missing } from './laws.ts'
+import { type Account, Publisher, type PublisherOptions } from './publishers.ts'
+import type { Random } from './random.ts'
+import { Recorder } from './recorder.ts'
+import { SEED } from './settings.ts'
+
+export interface SystemOptions {
+  readonly random: Random
+  /** What `--state` takes. */
+  readonly state: string
+  readonly journal?: boolean
+  /** Options of the backend's URL, each behind a `&`. */
+  readonly backend?: string
+  /** The longest delay of the backend. Default 20 s. */
+  readonly longestDelayMs?: number
+}
+
+export interface WorkerOptions {
+  readonly group?: string
+  /** Default 1s. */
+  readonly flush?: string
+  /** Where its windows go, unless it is the system's. */
+  readonly recorder?: Recorder
+}
+
+/** Everything between programs that record and the recorder, as processes that may be killed. */
+export class System implements AsyncDisposable {
+  readonly ground: Playground = new Playground()
+  readonly recorder: Recorder
+  readonly workers: Program[] = []
+  readonly publishers: Publisher[] = []
+  broker: Program | undefined
+  gateway: Program | undefined
+  /** Whether Redis fails at any moment. */
+  isRedisStormy: boolean = false
+  /** What was done, in order. */
+  readonly story: string[] = []
+  readonly #options: SystemOptions
+  readonly #brokerPort: number
+  readonly #httpPort: number
+  readonly #startedMs = performance.now()
+  readonly #logs: { readonly name: string; readonly program: Program }[] = []
+
+  private constructor(options: SystemOptions, recorder: Recorder, brokerPort: number, httpPort: number) {
+    this.#options = options
+    this.recorder = recorder
+    this.#brokerPort = brokerPort
+    this.#httpPort = httpPort
+  }
+
+  /** Starts a broker and, where wanted, a gateway; workers and publishers are started one by one. */
+  static async start(options: SystemOptions): Promise<System> {
+    const recorder = await Recorder.start(options.random.fork('recorder'), options.longestDelayMs)
+    const system = new System(options, recorder, await freePair(), await freePort())
+    await system.startBroker()
+    await system.startGateway()
+    return system
+  }
+
+  get brokerUrl(): string {
+    return `tcp://127.0.0.1:${this.#brokerPort}`
+  }
+
+  get gatewayUrl(): string {
+    return `http://127.0.0.1:${this.#httpPort}`
+  }
+
+  tell(what: string): void {
+    this.story.push(`${((performance.now() - this.#startedMs) / 1000).toFixed(2)} s: ${what}`)
+  }
+
+  async startBroker(): Promise<void> {
+    const args = ['broker', '--port', String(this.#brokerPort), ...this.#journal()]
+    this.broker = (await this.#start('broker', args)).program
+  }
+
+  async startGateway(): Promise<void> {
+    const http = String(this.#httpPort)
+    const args = ['gateway', '--broker', this.brokerUrl, '--http', http, '--udp', 'off', ...this.#journal()]
+    this.gateway = (await this.#start('gateway', args)).program
+  }
+
+  async startWorker({ group = 'default', flush, recorder = this.recorder }: WorkerOptions = {}): Promise<Worker> {
+    const { state, backend = '&timeout=2s', journal } = this.#options
+    const to = `${recorder.url(backend)}&known-as=recorder`
+    const where = ['--broker', this.brokerUrl, '--state', state, '--to', to, '--http', '0']
+    const how = ['--group', group, '--flush', flush ?? '1s', ...(journal === true ? ['--journal'] : [])]
+    for (;;) {
+      try {
+        const worker = await this.#start('worker', ['worker', ...where, ...how])
+        this.workers.push(worker.program)
+        return worker
+      } catch (error) {
+        // as a supervisor does it
+        if (!this.isRedisStormy) throw error
+        this.tell('a worker ended before it began, as Redis went, and is started again')
+      }
+    }
+  }
+
+  async startPublisher(options: PublisherOptions): Promise<Publisher> {
+    const publisher = await Publisher.start(this.ground, options)
+    this.publishers.push(publisher)
+    this.#logs.push({ name: `publisher ${options.source}`, program: publisher.program })
+    return publisher
+  }
+
+  /** A worker that is no longer one of those that may be killed next. */
+  take(random: Random): Program {
+    const worker = random.pick(this.workers)
+    this.workers.splice(this.workers.indexOf(worker), 1)
+    return worker
+  }
+
+  /** Has publishers stop to record, and waits until all that they know to be acknowledged has come out. */
+  async settle(timeoutMs = 60_000): Promise<Account[]> {
+    this.recorder.calm = true
+    const accounts = await this.#pause()
+    await this.flushed(accounts, timeoutMs).catch((error: Error) => this.tell(error.message))
+    return accounts
+  }
+
+  /** Waits until all that is acknowledged now has come out, while everything goes on. */
+  async catchUp(): Promise<void> {
+    const { calm } = this.recorder
+    this.recorder.calm = true
+    const accounts = await Promise.all(this.publishers.map((publisher) => publisher.ledger()))
+    await this.flushed(accounts)
+    this.recorder.calm = calm
+  }
+
+  /** Resolves once all that was acknowledged has come out; rejects with what has not. */
+  async flushed(accounts: readonly Account[], timeoutMs = 60_000, recorder: Recorder = this.recorder): Promise<void> {
+    let left: string[] = []
+    const isComplete = (): boolean => (left = missing(recorder, accounts)).length === 0
+    try {
+      await until(isComplete, 'all is flushed', timeoutMs)
+    } catch (error) {
+      const names = left.slice(0, 10).join(', ')
+      throw new Error(`${(error as Error).message}; ${left.length} series are not complete: ${names}`, { cause: error })
+    }
+  }
+
+  /** Has publishers stop to record, and waits until nothing comes out any more, as when something may be lost. */
+  async quieten(): Promise<Account[]> {
+    this.recorder.calm = true
+    const accounts = await this.#pause()
+    // a meter comes out until it has decayed
+    const isNews = ([key]: [string, unknown]): boolean => !key.startsWith('meter')
+    const points = (): number =>
+      [...this.recorder.points].filter(isNews).reduce((sum, [, windows]) => sum + windows.size, 0)
+    let [before, since] = [points(), Date.now()]
+    await until(() => {
+      if (points() !== before) [before, since] = [points(), Date.now()]
+      return Date.now() - since > 4_000
+    }, 'nothing comes out any more')
+    return accounts
+  }
+
+  /** Ends every process, none of which may fail; then says what laws were broken. */
+  async end(accounts: readonly Account[], loses: 'nothing' | 'perhaps'): Promise<string[]> {
+    const broken: string[] = []
+    for (const publisher of this.publishers) await publisher.close()
+    const [broker, gateway] = [this.broker, this.gateway]
+    for (const program of [gateway, ...this.workers, broker]) {
+      if (program === undefined) continue
+      const ended = await program.stop()
+      if (ended !== 0) broken.push(`pid ${program.pid} ended with ${ended} on SIGTERM`)
+    }
+    broken.push(...judge(this.recorder, accounts, loses))
+    this.tell('the end')
+    const points = [...this.recorder.points.values()].flatMap((windows) => [...windows.values()])
+    const again = points.filter(({ pids }) => pids.length > 1).length
+    const recorded = accounts
+      .flatMap(({ attempted }) => [...attempted.values()])
+      .reduce((sum, { count }) => sum + count, 0)
+    console.log(
+      `${recorded} measurements recorded, ${points.length} points of ${this.recorder.points.size} series came out, ` +
+        `${again} of them more than once; backend: ${JSON.stringify(this.recorder.treated)}; ${this.story.at(-1)}`,
+    )
+    if (process.env['ZIBRATO_FAULTS_STORY'] === '1') console.log(this.report(broken))
+    return broken
+  }
+
+  report(broken: readonly string[]): string {
+    const tails = this.#logs.map(
+      ({ name, program }) => `--- ${name} ${program.pid}\n${program.stderr.split('\n').slice(-25).join('\n')}`,
+    )
+    const { treated, posts } = this.recorder
+    return [
+      `seed ${SEED}: ${broken.length} laws broken`,
+      ...broken.slice(0, 40),
+      `backend: ${JSON.stringify(treated)}, ${posts.length} accepted, the last of window ${posts.at(-1)?.end}`,
+      ...this.story,
+      ...tails,
+    ].join('\n')
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.ground[Symbol.asyncDispose]()
+    await this.recorder[Symbol.asyncDispose]()
+  }
+
+  /** Has every publisher pause. */
+  async #pause(): Promise<Account[]> {
+    try {
+      return await Promise.all(this.publishers.map((publisher) => publisher.pause()))
+    } catch (error) {
+      throw new Error(this.report(['publishers cannot get rid of what they recorded']), { cause: error })
+    }
+  }
+
+  #journal(): string[] {
+    const { journal, state } = this.#options
+    return journal === true ? ['--journal', '--state', state] : []
+  }
+
+  async #start(name: string, args: readonly string[]): Promise<Worker> {
+    const { program, listening } = await this.ground.zibrato(...args)
+    this.#logs.push({ name, program })
+    this.tell(`${name} ${program.pid} listens`)
+    return { program, http: listening.http }
+  }
+}
+
+/** A process and where its figures are. */
+export interface Worker {
+  readonly program: Program
+  readonly http: string | undefined
+}
+
+/** A port that is free, and whose next one is too. */
+async function freePair(): Promise<number> {
+  for (;;) {
+    const port = await freePort()
+    const next = createServer()
+    const isFree = await new Promise<boolean>((resolve) => {
+      next.once('error', () => resolve(false))
+      next.listen(port + 1, '127.0.0.1', () => resolve(true))
+    })
+    if (isFree) await new Promise((closed) => next.close(closed))
+    if (isFree) return port
+  }
+}
