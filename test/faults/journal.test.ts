@@ -62,7 +62,9 @@ it('two groups of different intervals read one journal, and each is exact from i
   await late[0]?.program.stop('SIGKILL')
   const accounts = await system.settle()
   const after = accounts.filter(({ source }) => source !== early.source)
-  await system.flushed(after, 60_000, slow).catch((error: Error) => system.tell(`late group: ${error.message}`))
+  await system
+    .flushed(after, 60_000, slow)
+    .catch((error: Error) => system.tell(`late group: ${error.message.split('\n', 2).join(' ')}`))
   const before = accounts.filter(({ source }) => source === early.source)
   const broken = judge(slow, after, 'nothing', before)
   expect(broken.length, system.report(broken)).toBe(0)

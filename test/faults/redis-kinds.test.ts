@@ -42,7 +42,9 @@ it.for(FORMS)(
     const random = randomFor(task.name)
     const redis = await RedisFailover.start('--appendonly', 'yes', '--appendfsync', 'always')
     onTestFinished(() => redis.stop())
-    await using system = await System.start({ random, state: `${redis.url}?lease=${LEASE_MS}ms`, journal })
+    // what only the master had would be gone with it
+    const state = `${redis.url}?lease=${LEASE_MS}ms&replicas=1`
+    await using system = await System.start({ random, state, journal })
     await system.startWorker()
     await system.startWorker()
     await startPublishers(system, random)

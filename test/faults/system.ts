@@ -1,6 +1,6 @@
+import { randomInt } from 'node:crypto'
 import { createServer } from 'node:net'
 import { Playground, type Program } from '../flow/processes.ts'
-import { freePort } from '../redis-server.ts'
 import { until } from '../until.ts'
 import { judge, missing } from './laws.ts'
 import { type Account, Publisher, type PublisherOptions } from './publishers.ts'
@@ -55,7 +55,7 @@ export class System implements AsyncDisposable {
   /** Starts a broker and, where wanted, a gateway; workers and publishers are started one by one. */
   static async start(options: SystemOptions): Promise<System> {
     const recorder = await Recorder.start(options.random.fork('recorder'), options.longestDelayMs)
-    const system = new System(options, recorder, await freePair(), await freePort())
+    const system = new System(options, recorder, await freePair(), await freePair())
     await system.startBroker()
     await system.startGateway()
     return system
@@ -120,7 +120,7 @@ export class System implements AsyncDisposable {
   async settle(timeoutMs = 60_000): Promise<Account[]> {
     this.recorder.calm = true
     const accounts = await this.#pause()
-    await this.flushed(accounts, timeoutMs).catch((error: Error) => this.tell(error.message))
+    await this.flushed(accounts, timeoutMs).catch((error: Error) => this.tell(error.message.split('\n', 2).join(' ')))
     return accounts
   }
 
@@ -141,7 +141,8 @@ export class System implements AsyncDisposable {
       await until(isComplete, 'all is flushed', timeoutMs)
     } catch (error) {
       const names = left.slice(0, 10).join(', ')
-      throw new Error(`${(error as Error).message}; ${left.length} series are not complete: ${names}`, { cause: error })
+      const message = `${(error as Error).message}; ${left.length} series are not complete: ${names}`
+      throw new Error(this.report([message]), { cause: error })
     }
   }
 
@@ -188,7 +189,11 @@ export class System implements AsyncDisposable {
 
   report(broken: readonly string[]): string {
     const tails = this.#logs.map(
-      ({ name, program }) => `--- ${name} ${program.pid}\n${program.stderr.split('\n').slice(-25).join('\n')}`,
+      ({ name, program }) =>
+        `--- ${name} ${program.pid}\n${program.stderr
+          .split('\n')
+          .slice(-Number(process.env['ZIBRATO_FAULTS_LINES'] ?? 25))
+          .join('\n')}`,
     )
     const { treated, posts } = this.recorder
     return [
@@ -233,16 +238,23 @@ export interface Worker {
   readonly http: string | undefined
 }
 
-/** A port that is free, and whose next one is too. */
+/**
+ * Two ports, one behind the other, that are free. They are none of those that the system gives to connections, so that they are
+ * still free when a program that was killed comes back to them.
+ */
 async function freePair(): Promise<number> {
   for (;;) {
-    const port = await freePort()
-    const next = createServer()
-    const isFree = await new Promise<boolean>((resolve) => {
-      next.once('error', () => resolve(false))
-      next.listen(port + 1, '127.0.0.1', () => resolve(true))
-    })
-    if (isFree) await new Promise((closed) => next.close(closed))
-    if (isFree) return port
+    const port = randomInt(10_000, 32_000)
+    if ((await isFree(port)) && (await isFree(port + 1))) return port
   }
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer()
+  const isListening = await new Promise<boolean>((resolve) => {
+    server.once('error', () => resolve(false))
+    server.listen(port, '127.0.0.1', () => resolve(true))
+  })
+  if (isListening) await new Promise((closed) => server.close(closed))
+  return isListening
 }

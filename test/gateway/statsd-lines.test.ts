@@ -95,6 +95,7 @@ describe('a StatsD line', () => {
     ['a:1|C', 'type'],
     ['a:1|c2', 'type'],
     ['a:1|msx', 'type'],
+    ['a:1|__proto__', 'type'],
     ['a:|c', 'value'],
     ['a: |c', 'value'],
     ['a:|s', 'value'],

@@ -64,7 +64,7 @@ export class StatsdModel {
   }
 
   #group(name: string, [, values = '', typeText = '', rates = '']: RegExpExecArray, behind: string): void {
-    const type = TYPES[typeText.replaceAll(/^[ \t\r]+|[ \t\r]+$/g, '')]
+    const type = TYPES.get(typeText.replaceAll(/^[ \t\r]+|[ \t\r]+$/g, ''))
     if (type === undefined) return this.#refuse('type')
     let weight = 1
     let tags = ''
@@ -197,15 +197,15 @@ export class ModelSeries {
   }
 }
 
-const TYPES: Readonly<Record<string, string>> = {
-  c: 'counter',
-  m: 'meter',
-  g: 'gauge',
-  ms: 'timer',
-  h: 'histogram',
-  d: 'histogram',
-  s: 'set',
-}
+const TYPES: ReadonlyMap<string, string> = new Map([
+  ['c', 'counter'],
+  ['m', 'meter'],
+  ['g', 'gauge'],
+  ['ms', 'timer'],
+  ['h', 'histogram'],
+  ['d', 'histogram'],
+  ['s', 'set'],
+])
 
 /** statsd 0.9, stats.js. */
 function clean(key: string): string {

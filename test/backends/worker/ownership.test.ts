@@ -110,8 +110,9 @@ describe('ownership', () => {
     b.ownership.end()
     await b.ownership.stop()
     circle.live.delete('b')
-    circle.owners.forEach((owner, shard) => owner === 'b' && circle.owners.delete(shard))
+    for (const [shard, owner] of circle.owners) if (owner === 'b') circle.owners.delete(shard)
     await until(() => a.held.size === SHARDS)
+    expect(a.ownership.others).toBe(0)
   })
 
   it('has all shards while alone, and its share as others come and go', async () => {
@@ -140,6 +141,7 @@ describe('ownership', () => {
     expect(log.lines).toContain('warn cannot take a shard, will retry')
     a.broken.delete(0)
     await until(() => a.held.size === SHARDS)
+    expect(a.ownership.others).toBe(0)
   })
 
   it('goes on taking while one that it hands over is held up', async () => {
