@@ -265,12 +265,17 @@ export class FileState extends State {
     }
   }
 
-  #compactWhenWorth({ ledger, log }: Opened): void {
+  #compactWhenWorth(opened: Opened): void {
+    const { ledger, log } = opened
     const needed = ledger.bytes
     if (this.#compacting !== undefined || this.#closing !== undefined) return
     if (log.size - needed <= Math.max(needed, this.#garbageBytes)) return
     this.compact().then(
-      () => (this.#garbageBytes = this.#minGarbageBytes),
+      () => {
+        this.#garbageBytes = this.#minGarbageBytes
+        // what was committed meanwhile may have left as much again
+        this.#compactWhenWorth(opened)
+      },
       (error: Error) => {
         this.#garbageBytes = 2 * (log.size - needed)
         this.#warn(
