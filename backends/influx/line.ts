@@ -83,8 +83,8 @@ function tagName(tag: string, tags: Readonly<Record<string, string>>): string {
 /** Exported for its tests. */
 export function escapeMeasurement(text: string): string {
   const plain = encodeUnwritable(text)
-  // the line would be a comment, or begin after the tab
-  const start = plain[0] === '#' ? '%23' : plain[0] === '\t' ? '%09' : plain[0]
+  // the line would be a comment, or begin, to one reader or another, after the white space; a space is escaped in any case
+  const start = /^[#\s]/.test(plain) && plain[0] !== ' ' ? encodeURIComponent(plain[0] as string) : plain[0]
   return `${start ?? ''}${plain.slice(1)}`.replace(/[, ]/g, '\\$&')
 }
 

@@ -142,6 +142,8 @@ describe('a line', () => {
   test('is no comment and loses no first character, whatever the name begins with', () => {
     expect(point(counter('#hash')).measurement).toBe('%23hash')
     expect(point(counter('\ttab')).measurement).toBe('%09tab')
+    expect(point(counter('\u000bline')).measurement).toBe('%0Bline')
+    expect(point(counter('\u00a0hard')).measurement).toBe('%C2%A0hard')
     expect(point(counter(' space')).measurement).toBe(' space')
     expect(point(counter('#')).measurement).toBe('%23')
   })

@@ -285,7 +285,7 @@ test('statsd 0.9 itself counts what it is sent exactly, and has its percentiles'
     type Figures = Record<string, number>
     type Flushed = { counters: Figures; timer_data: Record<string, Figures> }
     const flushes = (): Flushed[] =>
-      [...output.matchAll(/^FLUSH(.*)$/gm)].map(([, json]) => JSON.parse(json as string) as Flushed)
+      [...output.matchAll(/^FLUSH(.*)\n/gm)].map(([, json]) => JSON.parse(json as string) as Flushed)
     const total = (name: string): number => flushes().reduce((sum, { counters: own }) => sum + (own[name] ?? 0), 0)
     await backend.flush(sampleWindow(counters), never)
     await until(() => total('c1999') > 0, 'statsd flushes')
