@@ -37,7 +37,7 @@ async function place(): Promise<{ on: Shared; broker: Broker; client: Zibrato }>
 }
 
 async function start(on: Shared, broker: Broker, backend: Collecting, parts: Partial<WorkerOptions> = {}) {
-  const state = parts.state ?? on.state('&lease=1s')
+  const state = parts.state ?? on.state('&lease=10s')
   const brokers = [`tcp://127.0.0.1:${broker.port}`]
   const targets = [target(backend, { inDoubt: 'drop' })]
   const worker = new Worker({ brokers, targets, group: 'g', flush: 100, stopTimeout: 5_000, log, ...parts, state })
@@ -151,7 +151,11 @@ describe('a worker that shares its shards', () => {
   it('and stops with all others at the same moment leaves nothing undelivered', async () => {
     const { on, broker, client } = await place()
     const backends = [new Collecting(), new Collecting(), new Collecting()]
-    const workers = await Promise.all(backends.map((backend) => start(on, broker, backend, { flush: '1h' })))
+    // on a machine that is busy with other things they must neither lose their leases nor the patience to deliver
+    const parts = { flush: '1h', stopTimeout: 30_000 }
+    const workers = await Promise.all(
+      backends.map((backend) => start(on, broker, backend, { ...parts, state: on.state('&lease=30s') })),
+    )
     await until(() => workers.reduce((all, worker) => all + worker.figures().shards, 0) === SHARDS)
     await until(() => workers.every((worker) => worker.figures().shards > 0))
     const recorded = count(client)
