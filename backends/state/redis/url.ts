@@ -94,7 +94,7 @@ export function parseRedisUrl(url: string, env: Environment = process.env): Redi
   return {
     kind,
     nodes,
-    path: isUnix ? decodeURIComponent(path) : undefined,
+    path: isUnix ? decoded(path) : undefined,
     master,
     username: password === undefined ? undefined : user || undefined,
     // one without a colon is a password, as Redis had it before it knew users

@@ -90,6 +90,7 @@ describe('the URL of a Redis', () => {
     ['redis+cluster://a?db=1', /has no databases/],
     ['redis+unix://host/x', /names no socket/],
     ['redis+unix://', /names no socket/],
+    ['redis+unix:///run/50%', /write it as %25/],
     ['redis://h?ca=/x', /for TLS; write rediss/],
     ['rediss://h?cert=/x', /go together/],
     ['redis://h?replicas=many', /replicas=many must be a whole number from 0 to 10/],
