@@ -3,7 +3,7 @@ import { hostname } from 'node:os'
 import { UsageError } from '../../client/errors.ts'
 import { SHARDS } from '../../client/wire/series.ts'
 import { Clock } from './redis/clock.ts'
-import { checkCommits, commitWindow } from './redis/commit.ts'
+import { type Committed, checkCommits, commitWindow } from './redis/commit.ts'
 import type { Connection } from './redis/connection.ts'
 import { RedisJournal } from './redis/journal.ts'
 import { GroupKeys } from './redis/keys.ts'
@@ -146,8 +146,9 @@ export class RedisState extends SharedState {
         onLost: (lost) => this.#lose(lost),
         onHeld: (own, held) => this.#reconcile(own, held),
       })
+      const { session } = connection
       if (!(await owned.acquire())) return undefined
-      await this.#replicated(connection, [owned])
+      await this.#replicated(connection, [owned], session)
       const { snapshots, windows, attempts } = await readShard(connection, owned)
       this.#owned.set(shard, owned)
       await this.#windows.adopt(owned, windows, attempts)
@@ -195,19 +196,31 @@ export class RedisState extends SharedState {
             : [{ bytes: outbox.length }],
         ),
       )
+      const { session } = connection
       // windows of one shard in their order, shards side by side
       const written = await Promise.all(
         Array.from(groupByShard(commits), async ([shard, own]) => {
           const owned = this.#owned.get(shard)
-          if (owned === undefined) return []
-          for (const commit of own) {
-            await owned.inTurn(() => commitWindow(connection, owned, this.#outbox, this.#backends, commit))
+          const done: Committed[] = []
+          for (const commit of owned === undefined ? [] : own) {
+            const committed = await owned?.inTurn(() =>
+              commitWindow(connection, owned, this.#outbox, this.#backends, commit),
+            )
+            if (committed !== undefined) done.push(committed)
           }
-          return [owned]
+          return done
         }),
       )
+      const done = written.flat()
+      await this.#replicated(connection, new Set(done.map(({ owned }) => owned)), session)
+      // not before: a master that takes over may not have it, and then it is committed again
+      for (const { owned, end, position, window } of done) {
+        if (owned.isLost) continue
+        owned.end = Math.max(owned.end, end)
+        if (position !== undefined) owned.through = position
+        if (window !== undefined) this.#outbox.add(window)
+      }
       await this.#windows.makeRoom([])
-      await this.#replicated(connection, written.flat())
     })
   }
 
@@ -222,7 +235,8 @@ export class RedisState extends SharedState {
 
   override attempt(backend: string, ids: readonly string[]): Promise<void> {
     return this.#call(async (connection) => {
-      await this.#replicated(connection, await this.#windows.mark('attempt', backend, ids))
+      const { session } = connection
+      await this.#replicated(connection, await this.#windows.mark('attempt', backend, ids), session)
       this.#outbox.mark('attempt', backend, ids)
     })
   }
@@ -304,12 +318,15 @@ export class RedisState extends SharedState {
     return this.#live
   }
 
-  /** Waits until replicas have what was written to these shards, where that is asked for. */
-  async #replicated(connection: Connection, shards: readonly OwnedShard[]): Promise<void> {
+  /**
+   * Waits until replicas have what was written to these shards, where that is asked for.
+   *
+   * @param session from before it was written: another master may have taken over since, without it
+   */
+  async #replicated(connection: Connection, shards: Iterable<OwnedShard>, session: number): Promise<void> {
     const { replicas = 0 } = this.#options
     if (replicas === 0) return
-    const { session } = connection
-    const nodes = new Map(shards.map((owned) => [connection.nodeOf(owned.keys.owner), owned]))
+    const nodes = new Map(Array.from(shards, (owned) => [connection.nodeOf(owned.keys.owner), owned]))
     await Promise.all(
       Array.from(nodes.values(), async (owned) => {
         // a write that stands behind all others: a replica that has it has them too
@@ -321,10 +338,10 @@ export class RedisState extends SharedState {
 
   /** A shard whose data is gone, or went back to an earlier time, goes on with what is in memory. */
   async #reconcile(owned: OwnedShard, held: Held): Promise<void> {
+    owned.snapshots = held.snapshots
     if (!held.knew || held.end < owned.end) {
       const how = held.knew ? 'went back to an earlier time (a replica took over?)' : 'lost its data (was it flushed?)'
       this.#warn(`state ${this.name}: ${how}; what this worker knows of its shards is written anew`)
-      owned.snapshots = held.snapshots
       this.onReset([owned.shard])
     }
     await this.#windows.reconcile(owned, held)

@@ -13,11 +13,13 @@ export class RedisFailover {
   readonly #pair: readonly [RedisServer, RedisServer]
   readonly #sentinel: ChildProcess
   readonly #port: number
+  #said = ''
 
   private constructor(pair: readonly [RedisServer, RedisServer], sentinel: ChildProcess, port: number) {
     this.#pair = pair
     this.#sentinel = sentinel
     this.#port = port
+    sentinel.stdout?.on('data', (chunk: Buffer) => (this.#said += chunk.toString()))
   }
 
   static async start(...given: string[]): Promise<RedisFailover> {
@@ -34,7 +36,7 @@ export class RedisFailover {
     const port = await freePort()
     // it writes into its configuration, and so takes none without a file
     const sentinel = spawn('redis-server', [config, '--sentinel', '--port', String(port), '--bind', '127.0.0.1'], {
-      stdio: 'ignore',
+      stdio: ['ignore', 'pipe', 'ignore'],
     })
     const pair = new RedisFailover([master, replica], sentinel, port)
     await until(async () => (await ask(port, 'PING').catch(() => '')) === 'PONG', 'the Sentinel answers')
@@ -44,6 +46,19 @@ export class RedisFailover {
 
   get url(): string {
     return `redis+sentinel://127.0.0.1:${this.#port}/${MASTER}`
+  }
+
+  /** Has the replica get nothing more of what is written; whoever is connected to the master notices nothing. */
+  async cutOff(): Promise<void> {
+    const port = await this.#masterPort()
+    await using master = await Client.connect(port)
+    // a password is asked of those who connect anew
+    await master.call('CONFIG', 'SET', 'requirepass', 'not-for-replicas')
+    await master.call('CLIENT', 'KILL', 'TYPE', 'replica')
+    const replica = this.#pair.find((each) => each.port !== port) as RedisServer
+    const isCutOff = async (): Promise<boolean> =>
+      String(await ask(replica.port, 'INFO', 'replication')).includes('master_link_status:down')
+    await until(isCutOff, 'the replica is cut off')
   }
 
   /** Kills the master, waits until the replica is one, and has the old one come back as its replica. */
@@ -56,7 +71,7 @@ export class RedisFailover {
     // the Sentinel would do so too, in its time
     await ask(port, 'REPLICAOF', '127.0.0.1', String(await this.#masterPort()))
     await until(() => this.#isCovered(), 'the old master is a replica', 60_000)
-    return `port ${port} was the master`
+    return `port ${port} was the master; the Sentinel said: ${this.#events().join(', ')}`
   }
 
   async stop(): Promise<void> {
@@ -64,6 +79,13 @@ export class RedisFailover {
     this.#sentinel.kill('SIGKILL')
     await gone
     for (const server of this.#pair) await server.stop()
+  }
+
+  /** What the Sentinel has done since this was last asked. */
+  #events(): string[] {
+    const said = this.#said
+    this.#said = ''
+    return Array.from(said.matchAll(/ # ([+-].*)/g), ([, event = '']) => event)
   }
 
   async #masterPort(): Promise<number> {
@@ -82,13 +104,36 @@ export class RedisFailover {
   }
 }
 
-async function ask(port: number, command: string, ...args: string[]): Promise<unknown> {
-  const client = new Redis(port, '127.0.0.1', { lazyConnect: true, retryStrategy: () => null })
-  client.on('error', () => {})
-  try {
-    await client.connect()
-    return await client.call(command, ...args)
-  } finally {
-    client.disconnect()
+class Client implements AsyncDisposable {
+  readonly #redis: Redis
+
+  private constructor(redis: Redis) {
+    this.#redis = redis
   }
+
+  static async connect(port: number): Promise<Client> {
+    const redis = new Redis(port, '127.0.0.1', { lazyConnect: true, retryStrategy: () => null })
+    redis.on('error', () => {})
+    const client = new Client(redis)
+    try {
+      await redis.connect()
+      return client
+    } catch (error) {
+      redis.disconnect()
+      throw error
+    }
+  }
+
+  call(command: string, ...args: string[]): Promise<unknown> {
+    return this.#redis.call(command, ...args)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#redis.disconnect()
+  }
+}
+
+async function ask(port: number, command: string, ...args: string[]): Promise<unknown> {
+  await using client = await Client.connect(port)
+  return await client.call(command, ...args)
 }

@@ -1,6 +1,6 @@
-import type { Commit } from '../state.ts'
+import type { Commit, Position } from '../state.ts'
 import type { Connection } from './connection.ts'
-import type { Outbox } from './outbox.ts'
+import type { Outbox, Waiting } from './outbox.ts'
 import { LIFE_MS, type OwnedShard } from './owned.ts'
 import { isPosition, positionAfter } from './position.ts'
 import { COMMIT, WRITE_AHEAD } from './scripts.ts'
@@ -41,9 +41,21 @@ export function checkCommits(
   }
 }
 
+/** A commit that Redis has made; it counts once replicas have it, where that is asked for. */
+export interface Committed {
+  readonly owned: OwnedShard
+  readonly end: number
+  readonly position: Position | undefined
+  /** What waits for backends since. */
+  readonly window: Waiting | undefined
+}
+
 /**
  * Commits one window of a shard: what is large is written first, under names that no other commit has, then one script makes
- * it count. Repeated, it finds what it did before. To be called in turn.
+ * it count. Repeated, it finds what it did before, or does it again where a master that took over does not have it. To be
+ * called in turn.
+ *
+ * @returns undefined when the shard is lost
  */
 export async function commitWindow(
   connection: Connection,
@@ -51,20 +63,19 @@ export async function commitWindow(
   outbox: Outbox,
   backends: readonly string[],
   commit: Commit,
-): Promise<void> {
+): Promise<Committed | undefined> {
   const { shard, end, position, snapshot } = commit
-  if (end <= owned.end) return
   const { keys } = owned
   const rollups = backends.length === 0 ? undefined : commit.outbox
   const names = { snapshot: keys.snapshot(end, owned.epoch), window: keys.window(end, owned.epoch) }
-  const window: WindowMeta | undefined =
+  const meta: WindowMeta | undefined =
     rollups === undefined ? undefined : { bytes: rollups.length, key: names.window, pending: backends }
-  let answer: readonly [state: Buffer, snapshots?: readonly Buffer[], window?: Buffer | null]
+  let answer: readonly [state: Buffer, snapshots?: readonly Buffer[], window?: Buffer | null, position?: Buffer | null]
   do {
     const ahead: (readonly [string, Uint8Array])[] = [[names.snapshot, snapshot.bytes]]
     if (rollups !== undefined) ahead.push([names.window, rollups])
     for (const [key, bytes] of ahead) {
-      if ((await owned.run(WRITE_AHEAD, [key], [asBuffer(bytes), AHEAD_MS])) === null) return
+      if ((await owned.run(WRITE_AHEAD, [key], [asBuffer(bytes), AHEAD_MS])) === null) return undefined
     }
     const reply = await owned.run(
       COMMIT,
@@ -82,26 +93,24 @@ export async function commitWindow(
         position ?? '',
         position === undefined ? '' : positionAfter(position),
         snapshot.kind,
-        window === undefined ? '' : metaOf(window),
+        meta === undefined ? '' : metaOf(meta),
       ],
     )
-    if (reply === null) return
+    if (reply === null) return undefined
     answer = reply as unknown as typeof answer
   } while (String(answer[0]) === 'missing')
   // given up since: what its next owner does with the window is not told here
-  if (owned.isLost) return
-  owned.end = end
-  if (position !== undefined) owned.through = position
-  if (String(answer[0]) === 'done') {
+  if (owned.isLost) return undefined
+  const [state, snapshots = [], held, reached] = answer
+  if (String(state) === 'done') {
     // by what it was called when it was done
-    const [, snapshots = [], meta] = answer
     owned.snapshots = snapshots.map(String)
-    if (meta instanceof Buffer) outbox.add({ shard, end, ...(JSON.parse(String(meta)) as WindowMeta) })
-  } else {
-    owned.snapshots = snapshot.kind === 'full' ? [names.snapshot] : [...owned.snapshots, names.snapshot]
-    if (window !== undefined) outbox.add({ shard, end, ...window })
+    const window = held instanceof Buffer ? { shard, end, ...(JSON.parse(String(held)) as WindowMeta) } : undefined
+    return { owned, end, position: reached instanceof Buffer ? String(reached) : undefined, window }
   }
+  owned.snapshots = snapshot.kind === 'full' ? [names.snapshot] : [...owned.snapshots, names.snapshot]
   await refresh(connection, owned, outbox)
+  return { owned, end, position, window: meta === undefined ? undefined : { shard, end, ...meta } }
 }
 
 /** Snapshots and windows that stay are written once, and must outlive their life span. */

@@ -129,11 +129,14 @@ export class Connection {
   /**
    * Resolves once so many replicas have what was written to a key's node over this connection.
    *
+   * @param timeoutMs how long they may take; other commands have to wait meanwhile
    * @param since the session in which it was written
    * @throws when they have not in time, or it was another connection: whoever asked does it again
    */
   async replicated(key: string, replicas: number, timeoutMs: number, since: number): Promise<void> {
-    const answer = await this.#inTime(() => this.#options.sendTo(key, 'WAIT', [replicas, timeoutMs]))
+    // what takes longer than an answer may would look as if there were no server
+    const patienceMs = Math.ceil(Math.min(timeoutMs, this.#options.timeoutMs / 2))
+    const answer = await this.#inTime(() => this.#options.sendTo(key, 'WAIT', [replicas, patienceMs]))
     if (this.#session !== since) throw this.#explained(new Error('the connection was lost'))
     if (Number(answer) < replicas) {
       throw this.#explained(new Error(`${Number(answer)} replicas have what was written, not ${replicas}`))

@@ -156,6 +156,8 @@ export class OwnedShard {
       [owner, log, committed, snapshots, windows],
       [id, this.#epoch, leaseMs, LIFE_MS, this.last],
     )
+    // forgotten meanwhile: perhaps it is this worker's again, by another epoch than this one
+    if (this.#isLost) return false
     if (answer === null) {
       this.#lose()
       return false

@@ -124,13 +124,19 @@ return 1
  * not there, then the snapshots that a full one replaces. Arguments: id, epoch, life of keys (ms), end (ms), position or '',
  * first position to keep or '', 'full' or 'changes', meta of the window or ''.
  * Answers 'ok'; 'missing' when what was written ahead is not there; 'done' when it was committed before, with the keys of
- * the snapshots and the window's meta as they stand; or false.
+ * the snapshots, the window's meta and the committed position as they stand; or false.
  */
 export const COMMIT: Script = script(`${FENCE}${NOW}
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 local last = tonumber(redis.call('HGET', KEYS[2], 'end') or '0')
-if tonumber(ARGV[4]) == last then return {'done', redis.call('LRANGE', KEYS[3], 0, -1), redis.call('HGET', KEYS[4], ARGV[4])} end
-if tonumber(ARGV[4]) < last then return redis.error_reply('ZIBRATO committed up to ' .. last) end
+if tonumber(ARGV[4]) <= last then
+  return {
+    'done',
+    redis.call('LRANGE', KEYS[3], 0, -1),
+    redis.call('HGET', KEYS[4], ARGV[4]),
+    redis.call('HGET', KEYS[2], 'position'),
+  }
+end
 for index = 6, ARGV[8] == '' and 6 or 7 do
   if redis.call('PEXPIRE', KEYS[index], ARGV[3]) == 0 then return {'missing'} end
 end

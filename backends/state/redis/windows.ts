@@ -116,15 +116,17 @@ export class Windows {
     const owned = find(shard)
     if (owned === undefined) return false
     const { windows, attempts } = owned.keys
-    await owned.inTurn(() =>
-      owned.write([
+    return owned.inTurn(async () => {
+      // committed again meanwhile, it is another
+      if (outbox.find(shard, end) !== window) return false
+      await owned.write([
         ['HDEL', windows, end],
         ['UNLINK', key],
         ...(backends.length === 0 ? [] : [['HDEL', attempts, ...fieldsOf([end], backends)] as const]),
-      ]),
-    )
-    outbox.remove(shard, end)
-    return true
+      ])
+      outbox.remove(shard, end)
+      return true
+    })
   }
 
   #commandsOf(mark: Mark, backend: string, owned: OwnedShard, windows: readonly Waiting[]): () => Command[] {

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { openState } from '../../../../backends/state/open.ts'
 import type { RedisState } from '../../../../backends/state/redis.ts'
-import type { State } from '../../../../backends/state/state.ts'
+import type { Commit, State } from '../../../../backends/state/state.ts'
 import { SHARDS } from '../../../../client/wire/series.ts'
 import { acquired, bytes, entriesOf, text, windowOf } from '../../../contract/state.ts'
 import { RedisCluster } from '../../../faults/redis-cluster.ts'
@@ -175,6 +175,31 @@ describe('a master that a Sentinel replaces', () => {
     for (const failure of writer.failures) {
       expect(failure).toMatch(/^state redis\+sentinel:\/\/127.0.0.1:\d+\/main: .*; .*/)
     }
+  })
+
+  it('and had a commit or an attempt to itself has it made again, as whoever asked was not told that it is done', async () => {
+    const servers = await RedisFailover.start('--repl-diskless-sync-delay', '0')
+    cleanup.push(() => servers.stop())
+    const { state, lost, warnings } = await open(`${servers.url}?replicas=1&lease=5s`)
+    const windowsAt = (end: number): Commit[] => ALL.map((shard) => windowOf(shard, end))
+    await insist(() => state.commit(windowsAt(10)))
+    await servers.cutOff()
+    await expect(state.commit(windowsAt(20))).rejects.toThrow(/0 replicas have what was written/)
+    const [first] = await state.outbox()
+    await expect(state.attempt('a', [first?.id ?? ''])).rejects.toThrow(/0 replicas/)
+    // what might be gone with the master is nobody's to deliver yet
+    expect((await state.outbox()).map(({ end }) => end)).toEqual(ALL.map(() => 10))
+    await servers.failOver()
+    await insist(() => state.commit(windowsAt(20)))
+    expect((await state.outbox()).map(({ end }) => end)).toEqual([...ALL.map(() => 10), ...ALL.map(() => 20)])
+    await state.close()
+    const { state: next } = await open(`${servers.url}?replicas=1&lease=5s`)
+    const left = await next.outbox()
+    expect(left.map(({ end, attempted }) => [end, attempted])).toEqual(
+      [10, 20].flatMap((end) => ALL.map(() => [end, []])),
+    )
+    for (const { id } of left) expect((await next.load(id)).length).toBeGreaterThan(0)
+    expect([lost, warnings]).toEqual([[], []])
   })
 })
 
