@@ -88,32 +88,32 @@ export class Zibrato<Level extends string = string> implements AsyncDisposable {
    * @throws InvalidMeasurementError when no series may be called so
    */
   counter<Tag extends string = string>(name = 'default_counter', options?: InstrumentOptions<Level>): Counter<Tag> {
-    return this.#handle('counter', name, options) as Counter<Tag>
+    return this.handle('counter', name, options) as Counter<Tag>
   }
 
   /** A gauge. @throws InvalidMeasurementError, or UsageError when it already combines otherwise */
   gauge<Tag extends string = string>(name = 'default', options?: GaugeOptions<Level>): Gauge<Tag> {
-    return this.#handle('gauge', name, options, options?.combine) as Gauge<Tag>
+    return this.handle('gauge', name, options, options?.combine) as Gauge<Tag>
   }
 
   /** A timer. @throws InvalidMeasurementError */
   timer<Tag extends string = string>(name = 'default_timer', options?: InstrumentOptions<Level>): Timer<Tag> {
-    return this.#handle('timer', name, options) as Timer<Tag>
+    return this.handle('timer', name, options) as Timer<Tag>
   }
 
   /** A histogram. @throws InvalidMeasurementError */
   histogram<Tag extends string = string>(name = 'default', options?: InstrumentOptions<Level>): Histogram<Tag> {
-    return this.#handle('histogram', name, options) as Histogram<Tag>
+    return this.handle('histogram', name, options) as Histogram<Tag>
   }
 
   /** A meter. @throws InvalidMeasurementError */
   meter<Tag extends string = string>(name = 'default', options?: InstrumentOptions<Level>): Meter<Tag> {
-    return this.#handle('meter', name, options) as Meter<Tag>
+    return this.handle('meter', name, options) as Meter<Tag>
   }
 
   /** A counter of distinct members. @throws InvalidMeasurementError */
   unique<Tag extends string = string>(name = 'default', options?: InstrumentOptions<Level>): Unique<Tag> {
-    return this.#handle('set', name, options) as Unique<Tag>
+    return this.handle('set', name, options) as Unique<Tag>
   }
 
   /**
@@ -144,7 +144,7 @@ export class Zibrato<Level extends string = string> implements AsyncDisposable {
 
   /** The same client with other defaults; it shares everything else, and closing it only flushes. */
   child(options: ChildOptions<Level>): Zibrato<Level> {
-    return new Zibrato<Level>(undefined, this.#client.platform, [this.#client, this.#defaults.with(options)])
+    return new Zibrato<Level>(undefined, this.#client.platform, this.inherit(options))
   }
 
   /** Makes frames of what was recorded and waits, up to `closeTimeout`, until they have gone out. Never rejects. */
@@ -171,7 +171,13 @@ export class Zibrato<Level extends string = string> implements AsyncDisposable {
     return this.close()
   }
 
-  #handle(type: Type, name: string, options: InstrumentOptions<Level> = {}, combine?: Combine): Instrument {
+  /** @internal What a child of the same runtime's class is made of. */
+  protected inherit(options: ChildOptions<Level>): [Client, Defaults] {
+    return [this.#client, this.#defaults.with(options)]
+  }
+
+  /** @internal */
+  protected handle(type: Type, name: string, options: InstrumentOptions<Level> = {}, combine?: Combine): Instrument {
     const { level, source, tags } = this.#defaults
     return this.#client.recorder.handle(
       type,

@@ -121,6 +121,11 @@ describe('the architecture', () => {
     }
   })
 
+  it('loads what only some programs want from entries of its own', () => {
+    const loaded = [...closure('client/index.ts')]
+    expect(loaded.filter((file) => file.startsWith('client/runtime/'))).toEqual([])
+  })
+
   it('has only re-exports in index files and entries', () => {
     const entries = files
       .filter((file) => file.endsWith('/index.ts'))

@@ -45,12 +45,14 @@ export class Gauge<Tag extends string = string> extends Instrument<Tag> {
    * Reads the value whenever a frame is made. A function that throws or answers no finite number leaves that frame's
    * reading out. A second call replaces the function.
    *
-   * @returns stops the reading
+   * @returns stops the reading; of a gauge that combines, the last one is then said no more, as by a client that is gone
    */
   observe(read: () => number): () => void {
     this.#observer = read
     return () => {
-      if (this.#observer === read) this.#observer = undefined
+      if (this.#observer !== read) return
+      this.#observer = undefined
+      this.#value = Number.NaN
     }
   }
 

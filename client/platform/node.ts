@@ -1,8 +1,15 @@
 import { channel } from 'node:diagnostics_channel'
+import type { Client } from '../client.ts'
+import type { Instrument } from '../instruments/instrument.ts'
+import type { Measurement } from '../measurement.ts'
 import type { Platform, ZibratoOptions } from '../options.ts'
+import type { Defaults } from '../registry/defaults.ts'
+import type { Combine } from '../sketch/gauge.ts'
 import { ZmqTransport } from '../transport/zmq.ts'
-import { Zibrato as AnyZibrato } from '../zibrato.ts'
+import { type Tags, type Type, seriesKey } from '../wire/series.ts'
+import { type ChildOptions, type InstrumentOptions, Zibrato as AnyZibrato } from '../zibrato.ts'
 import { closeOnExit } from './exit.ts'
+import { TagScope } from './tag-scope.ts'
 
 const warnings = channel('zibrato:warning')
 
@@ -26,8 +33,63 @@ const platform: Platform = {
 
 /** {@link AnyZibrato} for Node: publishes over ZeroMQ or HTTP, on a timer, and flushes before the program ends. */
 export class Zibrato<Level extends string = string> extends AnyZibrato<Level> {
-  /** @throws UsageError naming the option that makes no sense */
-  constructor(options: ZibratoOptions<Level> = {}) {
-    super(options, platform)
+  // shared with children
+  readonly #scope: TagScope
+
+  /**
+   * @param inherited not for users: what a child shares with its parent
+   * @throws UsageError naming the option that makes no sense
+   */
+  constructor(options: ZibratoOptions<Level> = {}, inherited?: [Client, Defaults, TagScope]) {
+    super(options, platform, inherited === undefined ? undefined : [inherited[0], inherited[1]])
+    this.#scope = inherited?.[2] ?? new TagScope()
+  }
+
+  override child(options: ChildOptions<Level>): Zibrato<Level> {
+    return new Zibrato<Level>({}, [...this.inherit(options), this.#scope])
+  }
+
+  /**
+   * Calls `body` and returns what it returns. Handles that it obtains of this client or its children, also later and
+   * asynchronously, carry the tags, and so does what it hands to `record`; handles obtained before are what they were. Scopes
+   * within scopes add up. An instrument's own tags go before the scope's, and those before the client's.
+   *
+   * ```ts
+   * z.withTags({ tenant }, () => handle(request))
+   * ```
+   *
+   * @throws InvalidMeasurementError for tags that no series may have
+   */
+  withTags<Result>(tags: Tags, body: () => Result): Result {
+    seriesKey('name', '', tags)
+    return this.#scope.run(tags, body)
+  }
+
+  override record(measurement: Measurement<Level>): boolean {
+    const scoped = this.#scope.tags
+    return super.record(scoped === undefined ? measurement : withTags(measurement, scoped))
+  }
+
+  /** @internal */
+  protected override handle(
+    type: Type,
+    name: string,
+    options?: InstrumentOptions<Level>,
+    combine?: Combine,
+  ): Instrument {
+    const scoped = this.#scope.tags
+    if (scoped === undefined) return super.handle(type, name, options, combine)
+    return super.handle(type, name, { ...options, tags: { ...scoped, ...options?.tags } }, combine)
+  }
+}
+
+/** The measurement with further tags; as it is when it makes no sense, which whoever takes it will say. */
+function withTags<Level extends string>(measurement: Measurement<Level>, scoped: Tags): Measurement<Level> {
+  try {
+    const { tags } = measurement
+    const isObject = typeof tags === 'object' && tags !== null && !Array.isArray(tags)
+    return tags === undefined || isObject ? { ...measurement, tags: { ...scoped, ...tags } } : measurement
+  } catch {
+    return measurement
   }
 }

@@ -50,6 +50,7 @@ describe('the client’s README', () => {
       external: ['zeromq'],
       alias: {
         'zibrato/testing': join(ROOT, 'client/testing.ts'),
+        'zibrato/runtime': join(ROOT, 'client/runtime/index.ts'),
         'zibrato/edge': join(ROOT, 'client/edge.ts'),
         zibrato: join(ROOT, 'client/index.ts'),
       },
@@ -74,7 +75,9 @@ describe('the client’s README', () => {
     expect(gateway.sum('blocks')).toBe(2)
     expect(gateway.sum('cart.add')).toBe(5)
     expect(gateway.sum('mails')).toBe(1)
-    expect(gateway.sum('logins')).toBe(1)
+    expect(gateway.sum('logins')).toBe(2)
+    expect(gateway.sum('loads')).toBe(1)
+    expect(gateway.sum('node.cpu')).toBeGreaterThan(0)
     expect(gateway.sum('hits')).toBe(1)
   })
 
