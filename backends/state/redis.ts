@@ -43,6 +43,9 @@ export interface RedisStateOptions {
   readonly onWarning?: (message: string) => void
 }
 
+/** How soon a server that failed while a worker starts is looked at again. */
+const LOOK_AGAIN_MS = 100
+
 /**
  * State in Redis, which many workers share: each shard's log is a stream, its snapshots and windows are strings, and whoever
  * has its lease may write them, which every script checks first.
@@ -110,7 +113,7 @@ export class RedisState extends SharedState {
       this.#opened = false
       const { message, cause } = error as Error
       // what only a change of its settings can make good is a wrong setting
-      throw cause instanceof Error && troubleOf(cause)?.lasting === true ? new UsageError(message, { cause }) : error
+      throw isLasting(error) ? new UsageError(message, { cause }) : error
     }
   }
 
@@ -282,13 +285,26 @@ export class RedisState extends SharedState {
     this.#connection = undefined
   }
 
+  /** Connects and looks whether all is as it should be, again and again until `waitMs` are over. */
   async #connect(): Promise<void> {
     const { connect, waitMs = 30_000, kind = 'single' } = this.#options
+    const deadline = performance.now() + waitMs
     const connection = await connect()
     this.#connection = connection
-    await connection.ready(waitMs, (why) => this.#warn(`${why}; it is waited for, up to ${waitMs / 1000} s`))
-    await checkServers(connection, kind)
-    await this.#membership?.check(connection)
+    const tell = (why: string): void => this.#warn(`${why}; it is waited for, up to ${waitMs / 1000} s`)
+    for (;;) {
+      await connection.ready(Math.max(0, deadline - performance.now()), tell)
+      try {
+        await checkServers(connection, kind)
+        await this.#membership?.check(connection)
+        break
+      } catch (error) {
+        // it may go while it is looked at
+        if (isLasting(error) || performance.now() > deadline) throw error
+        tell((error as Error).message)
+        await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS))
+      }
+    }
     connection.onReady(() => {
       // it may be another server by now; to end here would lose more than to go on
       checkServers(connection, kind).catch((error: unknown) => this.#warn((error as Error).message))
@@ -397,4 +413,9 @@ export class RedisState extends SharedState {
       this.#calls.delete(call)
     }
   }
+}
+
+/** Whether it stays wrong however often it is tried. */
+function isLasting(error: unknown): boolean {
+  return error instanceof UsageError || troubleOf((error as Error).cause)?.lasting === true
 }

@@ -1,7 +1,9 @@
+import { UsageError } from '../../client/errors.ts'
 import { SHARDS } from '../../client/wire/series.ts'
 import type { SharedState } from '../state/shared.ts'
 import { assign } from './assign.ts'
 import type { DeliveryLog } from './deliver.ts'
+import { sleep } from './patience.ts'
 
 /** Beats per lease: a worker may miss most of them before it counts as gone. */
 const BEATS_PER_LEASE = 10
@@ -64,13 +66,21 @@ export class Ownership {
     return Math.min(this.#options.state.leaseMs / BEATS_PER_LEASE, LONGEST_BEAT_MS)
   }
 
-  /** Resolves once this worker has said that it lives; shards come from then on. */
+  /**
+   * Resolves once this worker has said that it lives, however often that takes; shards come from then on.
+   *
+   * @throws UsageError when its settings are not those of others that live
+   */
   async start(): Promise<void> {
-    const { state } = this.#options
-    this.#live = await state.beat()
+    this.#live = await this.#firstBeat()
     this.#heardMs = performance.now()
     this.#timer = setInterval(() => void this.#beat(), this.beatMs)
     this.#running = this.#run()
+  }
+
+  /** Tries no longer to start, if it has not. */
+  giveUpStart(): void {
+    if (this.#running === undefined) this.#stopping = true
   }
 
   /** Looks anew at what is held and what is wanted, as a shard was lost. */
@@ -113,6 +123,19 @@ export class Ownership {
   /** Renews no leases any more. */
   end(): void {
     clearInterval(this.#timer)
+  }
+
+  async #firstBeat(): Promise<readonly string[]> {
+    const { state, log } = this.#options
+    for (;;) {
+      try {
+        return await state.beat()
+      } catch (error) {
+        if (error instanceof UsageError || this.#stopping) throw error
+        log.warn({ error: (error as Error).message }, 'cannot say that it lives, will retry')
+        await sleep(this.beatMs)
+      }
+    }
   }
 
   async #beat(): Promise<void> {

@@ -328,6 +328,7 @@ export class Worker implements AsyncDisposable {
   async #stop(): Promise<void> {
     const { targets, stopTimeoutMs } = this.#options
     this.#givesUpMs = performance.now() + LAST_CALL_MS + stopTimeoutMs
+    this.#ownership?.giveUpStart()
     // what is half begun could not be let go of; a backend that hangs while it connects is not waited for longer
     await within(
       stopTimeoutMs,

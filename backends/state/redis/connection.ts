@@ -32,6 +32,7 @@ export class Connection {
   // why it is not connected, as far as that is known
   #lastError: Error | undefined
   #stopWaiting: () => void = () => {}
+  #isClosed = false
 
   constructor(client: Client, options: ConnectionOptions) {
     this.#client = client
@@ -80,6 +81,7 @@ export class Connection {
           isTold = true
         }
         this.#stopWaiting = () => reject(new Error(`state ${this.name}: closed before it was connected`))
+        if (this.#isClosed) this.#stopWaiting()
         settle = () => {
           clearTimeout(timer)
           client.off('ready', resolve)
@@ -144,6 +146,7 @@ export class Connection {
   }
 
   close(): void {
+    this.#isClosed = true
     this.#client.disconnect()
     this.#stopWaiting()
   }

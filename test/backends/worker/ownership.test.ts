@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { assign } from '../../../backends/worker/assign.ts'
 import { Ownership } from '../../../backends/worker/ownership.ts'
+import { UsageError } from '../../../client/errors.ts'
 import { SHARDS } from '../../../client/wire/series.ts'
 import { until } from '../../until.ts'
 import { KeptLog } from './collecting.ts'
@@ -238,9 +239,25 @@ describe('ownership', () => {
 
   it('that could not start says why, and is alone', async () => {
     const a = new Member(new Circle(), 'a')
-    a.trouble = new Error('the server is away')
-    await expect(a.ownership.start()).rejects.toThrow('the server is away')
+    a.trouble = new UsageError('group g: workers that are running have flush 10s, this one 5s')
+    await expect(a.ownership.start()).rejects.toThrow('this one 5s')
     await a.ownership.stop()
     expect(await a.ownership.leave()).toBe(false)
+  })
+
+  it('starts once the server answers, unless it is told to stop before', async () => {
+    const circle = new Circle()
+    const [a, b] = [new Member(circle, 'a'), new Member(circle, 'b')]
+    const starting = [a, b].map((member) => {
+      member.trouble = new Error('the server is away')
+      return member.ownership.start()
+    })
+    await until(() => a.beats > 2 && b.beats > 2)
+    b.ownership.giveUpStart()
+    await expect(starting[1]).rejects.toThrow('the server is away')
+    expect(a.held.size).toBe(0)
+    a.trouble = undefined
+    await starting[0]
+    await until(() => a.held.size === SHARDS)
   })
 })

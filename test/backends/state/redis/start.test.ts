@@ -1,10 +1,12 @@
 import { execFileSync } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { once } from 'node:events'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { JOIN } from '../../../../backends/state/redis/membership-scripts.ts'
+import type { SharedState } from '../../../../backends/state/shared.ts'
 import { openState } from '../../../../backends/state/open.ts'
 import type { State } from '../../../../backends/state/state.ts'
 import { UsageError } from '../../../../client/errors.ts'
@@ -92,6 +94,40 @@ describe('a Redis that is not there yet', () => {
     const [, opened] = await Promise.all([server.start(), state.open(SETTINGS)])
     expect(opened).toBeUndefined()
     expect(await state.now()).toBeGreaterThan(0)
+  })
+})
+
+describe('a Redis that goes while a worker starts', () => {
+  it('is waited for as one that is not there yet, at each of the questions that it is asked', async () => {
+    const server = await start()
+    // breaks the connection in place of the first answers to each of these
+    const broken = new Map([
+      ['info', 3],
+      [JOIN.sha, 2],
+    ])
+    const proxy = createServer((socket) => {
+      const upstream = connect(server.port, '127.0.0.1')
+      socket.on('data', (data) => {
+        const [found] = [...broken].filter(([part, times]) => times > 0 && data.includes(part))
+        if (found === undefined) upstream.write(data)
+        else {
+          broken.set(found[0], found[1] - 1)
+          socket.destroy()
+        }
+      })
+      upstream.on('data', (data) => socket.write(data))
+      socket.on('close', () => upstream.end())
+      for (const each of [socket, upstream]) each.on('error', () => {})
+    }).listen(0, '127.0.0.1')
+    await once(proxy, 'listening')
+    cleanup.push(() => proxy.close())
+    const warnings: string[] = []
+    const state = make(`redis://127.0.0.1:${(proxy.address() as { port: number }).port}`, warnings) as SharedState
+    await state.open(SETTINGS)
+    expect([...broken.values()]).toEqual([0, 0])
+    expect(warnings.length).toBeGreaterThan(0)
+    for (const warning of warnings) expect(warning).toMatch(/^state redis:.*; it is waited for, up to 30 s$/)
+    expect(await state.beat()).toEqual([state.id])
   })
 })
 
