@@ -12,7 +12,7 @@ import type {
 } from './backend.ts'
 import { pacer } from './pace.ts'
 import { summarise } from './worker/rollup.ts'
-import { saturated } from './worker/saturated.ts'
+import { saturated } from '../client/sketch/saturated.ts'
 
 export type Named = Pick<Series, 'name' | 'source' | 'tags'>
 

@@ -1,4 +1,4 @@
-import { saturated } from '../worker/saturated.ts'
+import { saturated } from '../../client/sketch/saturated.ts'
 
 /** Lines of carbon's plain text protocol, all of one time: `path value time`. */
 export class Lines {

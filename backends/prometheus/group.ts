@@ -1,6 +1,6 @@
 import { Distribution } from '../../client/sketch/distribution.ts'
 import type { Rollup, Window } from '../backend.ts'
-import { saturated } from '../worker/saturated.ts'
+import { saturated } from '../../client/sketch/saturated.ts'
 import { bucketCounts } from './buckets.ts'
 import type { Family, Metric, Shape } from './family.ts'
 

@@ -6,8 +6,8 @@ import { Reader, Writer } from '../../client/wire/bytes.ts'
 import { decodeKey } from '../../client/wire/frame.ts'
 import { TYPE_CODE, parseKey } from '../../client/wire/series.ts'
 import type { DistributionRollup, Rollup } from '../backend.ts'
-import type { Rates } from './rates.ts'
-import { saturated } from './saturated.ts'
+import type { Rates } from '../../client/sketch/rates.ts'
+import { saturated } from '../../client/sketch/saturated.ts'
 
 export const DEFAULT_PERCENTILES: readonly number[] = [0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.999]
 

@@ -3,8 +3,8 @@ import { Gauge } from '../../client/sketch/gauge.ts'
 import { Members } from '../../client/sketch/members.ts'
 import type { Reader, Writer } from '../../client/wire/bytes.ts'
 import { TYPE_CODE } from '../../client/wire/series.ts'
-import { Combined } from './combined.ts'
-import { Rates } from './rates.ts'
+import { Combined } from '../../client/sketch/combined.ts'
+import { Rates } from '../../client/sketch/rates.ts'
 
 export interface MeterState {
   count: number

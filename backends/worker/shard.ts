@@ -11,11 +11,11 @@ import { DEFAULT_SOURCE, TYPE_CODE, encodeKey, seriesKey } from '../../client/wi
 import { SeriesTable } from '../../client/wire/table.ts'
 import { atOnce } from '../pace.ts'
 import type { Commit, Position } from '../state/state.ts'
-import { Combined } from './combined.ts'
+import { Combined } from '../../client/sketch/combined.ts'
 import { type Idle, IdleRules } from './idle.ts'
-import { Rates } from './rates.ts'
+import { Rates } from '../../client/sketch/rates.ts'
 import { WindowEncoder } from './rollup.ts'
-import { saturated } from './saturated.ts'
+import { saturated } from '../../client/sketch/saturated.ts'
 import {
   type GaugeState,
   type MeterState,

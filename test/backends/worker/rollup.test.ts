@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { GaugeRollup } from '../../../backends/backend.ts'
-import { Rates } from '../../../backends/worker/rates.ts'
+import { Rates } from '../../../client/sketch/rates.ts'
 import { DEFAULT_PERCENTILES, WindowEncoder, decodeWindow, percentileName } from '../../../backends/worker/rollup.ts'
 import { Gauge } from '../../../client/sketch/gauge.ts'
 import { Members } from '../../../client/sketch/members.ts'

@@ -1,5 +1,5 @@
-import { COMBINES, type Combine } from '../../client/sketch/gauge.ts'
-import type { Reader, Writer } from '../../client/wire/bytes.ts'
+import { COMBINES, type Combine } from './gauge.ts'
+import type { Reader, Writer } from '../wire/bytes.ts'
 import { saturated } from './saturated.ts'
 
 /** A publisher that is silent for this many of its spans, but at least {@link LEAST_SILENCE_MS}, is gone. */

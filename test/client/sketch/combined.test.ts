@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { Combined } from '../../../backends/worker/combined.ts'
+import { Combined } from '../../../client/sketch/combined.ts'
 import { COMBINES, type Combine } from '../../../client/sketch/gauge.ts'
 import { Reader, Writer } from '../../../client/wire/bytes.ts'
 

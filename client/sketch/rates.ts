@@ -1,4 +1,4 @@
-import type { Reader, Writer } from '../../client/wire/bytes.ts'
+import type { Reader, Writer } from '../wire/bytes.ts'
 import { saturated } from './saturated.ts'
 
 const MINUTE_S = 60

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { Rates, STILL_PER_SECOND } from '../../../backends/worker/rates.ts'
+import { Rates, STILL_PER_SECOND } from '../../../client/sketch/rates.ts'
 import { Reader, Writer } from '../../../client/wire/bytes.ts'
 
 /** An average that ticks every 5 s, as Dropwizard's EWMA and Tapes' meter do. */
