@@ -1,6 +1,6 @@
 import { PermanentError, type Rollup, type Window } from './backend.ts'
 import { NoAnswerError } from './http.ts'
-import { pacer } from './pace.ts'
+import { pacer } from '../client/pace.ts'
 
 /** Part of a window, encoded for a service. */
 export interface Batch {

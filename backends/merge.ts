@@ -10,7 +10,7 @@ import type {
   SetRollup,
   Window,
 } from './backend.ts'
-import { pacer } from './pace.ts'
+import { pacer } from '../client/pace.ts'
 import { summarise } from './worker/rollup.ts'
 import { saturated } from '../client/sketch/saturated.ts'
 

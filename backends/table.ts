@@ -1,4 +1,4 @@
-import { pacer } from './pace.ts'
+import { pacer } from '../client/pace.ts'
 
 export interface Column {
   readonly title: string

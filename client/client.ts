@@ -1,11 +1,11 @@
 import { durationMs } from './duration.ts'
 import { UsageError } from './errors.ts'
-import type { Platform, ZibratoOptions } from './options.ts'
+import type { Platform, Publishable, ZibratoOptions } from './options.ts'
 import { Defaults } from './registry/defaults.ts'
 import { Recorder } from './registry/recorder.ts'
 import { HttpTransport } from './transport/http.ts'
 import { NowhereTransport } from './transport/nowhere.ts'
-import type { Transport } from './transport/transport.ts'
+import type { SealedFrame, Transport } from './transport/transport.ts'
 import type { Warning, WarningSink } from './warning.ts'
 import { DEFAULT_SOURCE, checkLevel, seriesKey } from './wire/series.ts'
 import type { ZibratoStats } from './stats.ts'
@@ -16,6 +16,7 @@ export class Client {
   readonly recorder: Recorder
   readonly transport: Transport
   readonly #closeTimeoutMs: number
+  readonly #registry: Publishable | undefined
   #stop: (() => void)[] = []
   #closing: Promise<void> | undefined
 
@@ -24,17 +25,23 @@ export class Client {
     this.transport = transport
     this.#closeTimeoutMs = durationMs(options.closeTimeout ?? 5_000)
     const intervalMs = durationMs(options.flushInterval ?? 5_000)
-    const clock = options.clock
-    this.recorder = new Recorder({
-      ...(options.maxSeries === undefined ? {} : { maxSeries: options.maxSeries }),
+    const outlet = {
       immediate: intervalMs === 0,
       carries: transport.carries,
-      onFrame: (frame) => this.transport.send([frame]),
-      now: clock === undefined ? Date.now : () => clock.now(),
-      clock: clock === undefined ? () => performance.now() : () => clock.elapsed?.() ?? clock.now(),
-      random: (bytes) => crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>),
+      onFrame: (frame: SealedFrame) => this.transport.send([frame]),
       warn,
-    })
+    }
+    const { clock, maxSeries, registry } = options
+    this.#registry = registry
+    this.recorder =
+      registry?.publishTo({ ...outlet, seal: () => this.seal() }) ??
+      new Recorder({
+        ...outlet,
+        maxSeries,
+        now: clock === undefined ? Date.now : () => clock.now(),
+        clock: clock === undefined ? () => performance.now() : () => clock.elapsed?.() ?? clock.now(),
+        random: (bytes) => crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>),
+      })
     // at 0 the timer still serves gauges that are observed or say their value again
     const stopTimer = platform.every?.(intervalMs === 0 ? 5_000 : intervalMs, () => this.seal())
     if (stopTimer !== undefined) this.#stop.push(stopTimer)
@@ -73,6 +80,7 @@ export class Client {
   async #close(): Promise<void> {
     for (const stop of this.#stop.splice(0)) stop()
     this.seal()
+    this.#registry?.release()
     await this.transport.close(this.#closeTimeoutMs)
   }
 }
@@ -80,11 +88,7 @@ export class Client {
 /** @throws UsageError naming the option that makes no sense */
 export function createClient(options: ZibratoOptions, platform: Platform): [Client, Defaults] {
   const warn = warningSink(options, platform)
-  const defaults = new Defaults(
-    options.level ?? platform.env('ZIBRATO_LEVEL') ?? 'info',
-    options.source ?? platform.env('ZIBRATO_SOURCE') ?? DEFAULT_SOURCE,
-    options.tags ?? {},
-  )
+  const defaults = defaultsOf(options, platform)
   try {
     checkLevel(defaults.level)
     seriesKey('name', defaults.source, defaults.tags)
@@ -99,7 +103,29 @@ export function createClient(options: ZibratoOptions, platform: Platform): [Clie
   }
   checkFormat(options, defaults)
   const transport = options.transport ?? openTransport(options, platform, warn)
-  return [new Client(options, platform, transport, warn), defaults]
+  try {
+    return [new Client(options, platform, transport, warn), defaults]
+  } catch (error) {
+    void transport.close(0)
+    throw error
+  }
+}
+
+function defaultsOf(options: ZibratoOptions, platform: Platform): Defaults {
+  const { registry } = options
+  if (registry === undefined) {
+    return new Defaults(
+      options.level ?? platform.env('ZIBRATO_LEVEL') ?? 'info',
+      options.source ?? platform.env('ZIBRATO_SOURCE') ?? DEFAULT_SOURCE,
+      options.tags ?? {},
+    )
+  }
+  for (const name of ['level', 'source', 'tags', 'maxSeries', 'clock'] as const) {
+    if (options[name] !== undefined) {
+      throw new UsageError(`Zibrato: ${name} belongs to the registry; give it to new Registry({ ${name} }) instead`)
+    }
+  }
+  return registry.defaults
 }
 
 function openTransport(options: ZibratoOptions, platform: Platform, warn: WarningSink): Transport {

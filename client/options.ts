@@ -1,3 +1,6 @@
+import type { Defaults } from './registry/defaults.ts'
+import type { Outlet, Recorder } from './registry/recorder.ts'
+import type { Combine } from './sketch/gauge.ts'
 import type { Tags } from './wire/series.ts'
 import type { Transport } from './transport/transport.ts'
 import type { CurveKeys } from './curve.ts'
@@ -42,10 +45,42 @@ export interface ZibratoOptions<Level extends string = string> {
   readonly exitHooks?: boolean | undefined
   /** Called with what deserves a look; also on the diagnostics channel `zibrato:warning` on Node. */
   readonly onWarning?: WarningSink | undefined
+  /**
+   * Publishes the instruments of a `Registry`, which can be read in the program too. `source`, `level`, `tags`, `maxSeries`
+   * and `clock` are then the registry's.
+   */
+  readonly registry?: Publishable | undefined
   /** Sends frames in place of what `url` names. */
   readonly transport?: Transport | undefined
   /** The wall clock in ms since the epoch, and a clock for durations in ms. For tests. */
   readonly clock?: Clock | undefined
+}
+
+/** What distinguishes one instrument from others of its name. */
+export interface InstrumentOptions<Level extends string = string> {
+  /** Who receives it. Default: the client's. */
+  readonly level?: Level | undefined
+  /** Where it is measured. Default: the client's. */
+  readonly source?: string | undefined
+  /** Added to the client's tags. */
+  readonly tags?: Tags | undefined
+  /** Tag keys that `with` takes; others are dropped and counted. Default: all. */
+  readonly allowTags?: readonly string[] | undefined
+}
+
+export interface GaugeOptions<Level extends string = string> extends InstrumentOptions<Level> {
+  /** What several publishers' newest readings become. Default `last`. */
+  readonly combine?: Combine | undefined
+}
+
+/** A registry whose instruments a client can publish. */
+export interface Publishable {
+  /** @internal */
+  readonly defaults: Defaults
+  /** @internal */
+  publishTo(outlet: Outlet & { seal(): void }): Recorder
+  /** @internal */
+  release(): void
 }
 
 export interface Clock {

@@ -9,28 +9,11 @@ import type { Instrument } from './instruments/instrument.ts'
 import { type MethodDecorator, methodDecorator } from './measure/decorator.ts'
 import { type AnyFunction, type MeasureOptions, wrapCounted, wrapTimed } from './measure/wrap.ts'
 import type { Measurement } from './measurement.ts'
-import type { Platform, ZibratoOptions } from './options.ts'
+import type { GaugeOptions, InstrumentOptions, Platform, ZibratoOptions } from './options.ts'
 import type { Defaults } from './registry/defaults.ts'
 import type { ZibratoStats } from './stats.ts'
 import type { Combine } from './sketch/gauge.ts'
 import type { Tags, Type } from './wire/series.ts'
-
-/** What distinguishes one instrument from others of its name. */
-export interface InstrumentOptions<Level extends string = string> {
-  /** Who receives it. Default: the client's. */
-  readonly level?: Level | undefined
-  /** Where it is measured. Default: the client's. */
-  readonly source?: string | undefined
-  /** Added to the client's tags. */
-  readonly tags?: Tags | undefined
-  /** Tag keys that `with` takes; others are dropped and counted. Default: all. */
-  readonly allowTags?: readonly string[] | undefined
-}
-
-export interface GaugeOptions<Level extends string = string> extends InstrumentOptions<Level> {
-  /** What several publishers' newest readings become. Default `last`. */
-  readonly combine?: Combine | undefined
-}
 
 /** What `timeMe` takes: an instrument's options and its name. */
 export interface TimeMeOptions<Level extends string = string> extends InstrumentOptions<Level>, MeasureOptions {

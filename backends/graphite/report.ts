@@ -1,6 +1,6 @@
 import type { Rollup, Window } from '../backend.ts'
 import { Merger } from '../merge.ts'
-import { pacer } from '../pace.ts'
+import { pacer } from '../../client/pace.ts'
 import { TimerFigures } from './figures.ts'
 import { Lines } from './lines.ts'
 import { Names } from './names.ts'

@@ -8,7 +8,7 @@ import type {
   SetRollup,
   Window,
 } from '../backend.ts'
-import { pacer } from '../pace.ts'
+import { pacer } from '../../client/pace.ts'
 import { type ExponentialHistogram, MOST_COUNTED, histogramOf, mergeHistograms } from './buckets.ts'
 import type { Attributes, Metric, NumberPoint, Payload, Temporality } from './model.ts'
 import { Streams } from './streams.ts'

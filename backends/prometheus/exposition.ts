@@ -1,4 +1,4 @@
-import { pacer } from '../pace.ts'
+import { pacer } from '../../client/pace.ts'
 import type { Family, Metric } from './family.ts'
 import type { Claim, Group, PromSeries } from './group.ts'
 import { escapeHelp, escapeQuoted, valueText } from './naming.ts'

@@ -1,5 +1,5 @@
 import { PermanentError, type Rollup, type Window } from '../backend.ts'
-import { pacer } from '../pace.ts'
+import { pacer } from '../../client/pace.ts'
 import { Claims } from './claims.ts'
 import { type Life, type Metric, type ShapeOptions, Shapes, baseName } from './family.ts'
 import { Group, PromSeries } from './group.ts'

@@ -9,7 +9,7 @@ import { type FrameHeader, checkKey, publisherName, readHeader } from '../../cli
 import { ReplayFilter } from '../../client/wire/replay-filter.ts'
 import { DEFAULT_SOURCE, TYPE_CODE, encodeKey, seriesKey } from '../../client/wire/series.ts'
 import { SeriesTable } from '../../client/wire/table.ts'
-import { atOnce } from '../pace.ts'
+import { atOnce } from '../../client/pace.ts'
 import type { Commit, Position } from '../state/state.ts'
 import { Combined } from '../../client/sketch/combined.ts'
 import { type Idle, IdleRules } from './idle.ts'

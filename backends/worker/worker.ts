@@ -1,5 +1,5 @@
 import { SHARDS } from '../../client/wire/series.ts'
-import { paced, pacer } from '../pace.ts'
+import { paced, pacer } from '../../client/pace.ts'
 import { SharedState } from '../state/shared.ts'
 import type { Commit, Position, Restored, State } from '../state/state.ts'
 import { BrokerFeed } from './broker-feed.ts'

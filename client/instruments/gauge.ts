@@ -63,7 +63,7 @@ export class Gauge<Tag extends string = string> extends Instrument<Tag> {
 
   /** @internal */
   override due(): boolean {
-    if (this.#observer !== undefined) this.#read(this.#observer)
+    this.observeNow()
     // the owner of the series drops a publisher that is silent, so a live one says its value again
     return this.touched || (this.combine !== 'last' && this.#value === this.#value)
   }
@@ -76,8 +76,23 @@ export class Gauge<Tag extends string = string> extends Instrument<Tag> {
       return
     }
     this.#aggregate.encode(writer)
+    this.clear()
+  }
+
+  /** @internal */
+  get recorded(): GaugeAggregate {
+    return this.#aggregate
+  }
+
+  /** @internal */
+  clear(): void {
     this.#aggregate.clear()
     this.touched = false
+  }
+
+  /** @internal Has what is observed read now; without a function, nothing. */
+  observeNow(): void {
+    if (this.#observer !== undefined) this.#read(this.#observer)
   }
 
   #read(observer: () => number): void {

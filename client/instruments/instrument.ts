@@ -1,3 +1,6 @@
+import type { Distribution } from '../sketch/distribution.ts'
+import type { Gauge } from '../sketch/gauge.ts'
+import type { Members } from '../sketch/members.ts'
 import type { FrameEncoder } from '../wire/frame.ts'
 import type { EncodedKey, Tags, Type } from '../wire/series.ts'
 import { Path, findTags, growTags } from './path.ts'
@@ -83,6 +86,12 @@ export abstract class Instrument<Tag extends string = string> {
 
   /** @internal Writes what was recorded since the last frame and starts anew. */
   abstract drain(encoder: FrameEncoder, nowMs: number): void
+
+  /** @internal What was recorded since the last frame; it goes on changing. */
+  abstract get recorded(): number | Gauge | Distribution | Members
+
+  /** @internal Starts anew. */
+  abstract clear(): void
 
   /** @internal Whether the next frame should carry this handle. */
   due(): boolean {

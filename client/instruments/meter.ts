@@ -25,6 +25,16 @@ export class Meter<Tag extends string = string> extends Instrument<Tag> {
   /** @internal */
   drain(encoder: FrameEncoder): void {
     encoder.entry(TYPE_CODE.meter, this.key).finite(this.#sum)
+    this.clear()
+  }
+
+  /** @internal */
+  get recorded(): number {
+    return this.#sum
+  }
+
+  /** @internal */
+  clear(): void {
     this.#sum = 0
     this.touched = false
   }

@@ -36,6 +36,16 @@ export abstract class Sampled<Tag extends string = string> extends Instrument<Ta
   /** @internal */
   drain(encoder: FrameEncoder): void {
     encoder.add(TYPE_CODE[this.type], this.key, this.#aggregate)
+    this.clear()
+  }
+
+  /** @internal */
+  get recorded(): Distribution {
+    return this.#aggregate
+  }
+
+  /** @internal */
+  clear(): void {
     this.#aggregate.clear()
     this.touched = false
   }

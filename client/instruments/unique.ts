@@ -34,6 +34,16 @@ export class Unique<Tag extends string = string> extends Instrument<Tag> {
   /** @internal */
   drain(encoder: FrameEncoder): void {
     encoder.add(TYPE_CODE.set, this.key, this.#aggregate)
+    this.clear()
+  }
+
+  /** @internal */
+  get recorded(): Members {
+    return this.#aggregate
+  }
+
+  /** @internal */
+  clear(): void {
     this.#aggregate.clear()
     this.touched = false
   }

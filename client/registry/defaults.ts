@@ -9,6 +9,8 @@ export class Defaults {
   readonly tags: Tags
   /** Handles of one-shot measurements with these defaults: by type, name, level, source and tags. */
   readonly shots: Path<Instrument> = new Path()
+  /** @internal How often the recorder had forgotten handles when a shot was last noted. */
+  forgets = 0
 
   constructor(level: string, source: string, tags: Tags) {
     this.level = level

@@ -20,20 +20,36 @@ import {
 
 export type { Handles } from '../instruments/create.ts'
 
-export interface RecorderOptions {
-  /** Series at the most; what comes beyond is counted in `zibrato.overflow`. Default 5,000. */
-  readonly maxSeries?: number
+/** Where frames go, and what they may be. */
+export interface Outlet {
   /** Whether each measurement becomes a frame at once, handed to `onFrame`. Default false. */
   readonly immediate?: boolean
   /** What the frames can carry; everything when undefined. */
   readonly carries?: Carries | undefined
   readonly onFrame: (frame: SealedFrame) => void
+  readonly warn: WarningSink
+}
+
+/** Reads what is recorded, beside the frames or in their place: a registry. */
+export interface Reader {
+  /** @throws UsageError for a series that it has no place for */
+  check(type: Type, name: string): void
+  /** Told of each new handle, and the key of its series. */
+  added(handle: Instrument, key: string): void
+  /** Told before some handles are cleared, and then of each of them. */
+  turn(): void
+  cleared(handle: Instrument): void
+}
+
+export interface RecorderOptions extends Outlet {
+  /** Series at the most; what comes beyond is counted in `zibrato.overflow`. Default 5,000. */
+  readonly maxSeries?: number | undefined
+  readonly reader?: Reader | undefined
   /** ms since the epoch. */
   readonly now: () => number
   /** ms since some fixed point, for durations. */
   readonly clock: () => number
   readonly random: (bytes: Uint8Array) => Uint8Array
-  readonly warn: WarningSink
 }
 
 /** The name of the series, one per type, that takes what exceeds the bound on series. */
@@ -51,9 +67,9 @@ interface Group {
 /** What was recorded: all handles of one publisher, and the frames made of them. */
 export class Recorder implements Registrar {
   /** Whether each measurement becomes a frame at once. */
-  readonly immediate: boolean
+  immediate = false
   /** Whether each value of a timer or histogram does. */
-  readonly singly: boolean
+  singly = false
   readonly now: () => number
   readonly clock: () => number
   /** Measurements not taken, by reason. */
@@ -61,11 +77,14 @@ export class Recorder implements Registrar {
   /** Times that a new series was turned away to the overflow series. */
   overflowed = 0
   readonly #options: RecorderOptions
+  readonly #reader: Reader | undefined
+  #outlet: Outlet
   readonly #maxSeries: number
   readonly #handles = new Map<string, Instrument>()
   readonly #series = new Set<string>()
   readonly #groups = new Map<string, Group>()
   readonly #encoder = new FrameEncoder()
+  #forgets = 0
   // one-shot paths grown since they were last cleared
   #paths = 0
   readonly #complained = new Set<string>()
@@ -74,8 +93,9 @@ export class Recorder implements Registrar {
 
   constructor(options: RecorderOptions) {
     this.#options = options
-    this.immediate = options.immediate ?? false
-    this.singly = options.carries?.singly ?? false
+    this.#reader = options.reader
+    this.#outlet = options
+    this.publishTo(options)
     this.now = options.now
     this.clock = options.clock
     this.#maxSeries = options.maxSeries ?? 5_000
@@ -153,8 +173,49 @@ export class Recorder implements Registrar {
     }
   }
 
+  /**
+   * Has frames go elsewhere from now on.
+   *
+   * @throws UsageError when handles that are there already would have to work in another way
+   * @throws InvalidMeasurementError when the outlet cannot carry a series that is there already
+   */
+  publishTo(outlet: Outlet): void {
+    const immediate = outlet.immediate ?? false
+    const singly = outlet.carries?.singly ?? false
+    if (this.#handles.size > 0 && (immediate !== this.immediate || singly !== this.singly)) {
+      throw new UsageError(
+        'a registry that has instruments cannot change over to sending each value at once, or back; ' +
+          'give it to the client before the first of them is made',
+      )
+    }
+    for (const handle of this.#handles.values()) {
+      outlet.carries?.check(handle.type, handle.identity, (handle as { combine?: Combine }).combine ?? 'last')
+    }
+    this.immediate = immediate
+    this.singly = singly
+    this.#outlet = outlet
+  }
+
+  /** Has frames go nowhere again. */
+  unpublish(): void {
+    this.#outlet = this.#options
+  }
+
+  /** Lets the reader have all that was recorded since the last call, and makes no frames of it. */
+  collect(): void {
+    this.#reader?.turn()
+    for (const { handles } of this.#groups.values()) {
+      for (const handle of handles) {
+        if (!handle.touched) continue
+        this.#reader?.cleared(handle)
+        handle.clear()
+      }
+    }
+  }
+
   /** Frames of all that was recorded since the last call. */
   seal(): SealedFrame[] {
+    this.#reader?.turn()
     const frames: SealedFrame[] = []
     for (const group of this.#groups.values()) this.#sealGroup(group, group.handles, frames)
     return frames
@@ -163,8 +224,9 @@ export class Recorder implements Registrar {
   /** @internal Hands on a frame of one handle. */
   sealOne(handle: Instrument): void {
     const frames: SealedFrame[] = []
+    this.#reader?.turn()
     this.#sealGroup(this.#group(handle), [handle], frames)
-    for (const frame of frames) this.#options.onFrame(frame)
+    for (const frame of frames) this.#outlet.onFrame(frame)
   }
 
   /** Forgets all handles, and what they hold: so {@link seal} first. Only for whoever never lets a handle out of its hands. */
@@ -176,11 +238,9 @@ export class Recorder implements Registrar {
     for (const group of this.#groups.values()) group.handles = []
   }
 
-  /**
-   * Forgets the handles that `idle` names, and what they hold: so {@link seal} first. Only for whoever lets go of them too,
-   * and takes no one-shot measurements.
-   */
+  /** Forgets the handles that `idle` names, and what they hold: so {@link seal} first. Only for whoever lets go of them too. */
   forget(idle: (handle: Instrument) => boolean): void {
+    this.#forgets++
     const levels = new Set<string>()
     for (const group of this.#groups.values()) {
       levels.add(group.level)
@@ -210,6 +270,10 @@ export class Recorder implements Registrar {
 
   #take(measurement: Measurement, defaults: Defaults): void {
     const { type, name, value, tags, rate, unit, timestamp } = measurement
+    if (defaults.forgets !== this.#forgets) {
+      defaults.forgets = this.#forgets
+      defaults.shots.clear()
+    }
     let path = defaults.shots.step(type)?.step(name)?.step(measurement.level)?.step(measurement.source)
     if (path !== undefined && tags !== undefined) path = findTags(path, tags)
     const handle = path?.handle ?? this.#lookUp(measurement, defaults)
@@ -271,7 +335,8 @@ export class Recorder implements Registrar {
     const id = `${identity.level}\0${series}`
     const known = this.#handles.get(id)
     if (known !== undefined) return known
-    this.#options.carries?.check(type, identity, combine ?? 'last')
+    this.#outlet.carries?.check(type, identity, combine ?? 'last')
+    if (bounded) this.#reader?.check(type, identity.name)
     if (bounded && this.#series.size >= this.#maxSeries && !this.#series.has(series)) {
       this.#overflow(identity)
       return this.#overflowHandle(type, identity)
@@ -280,6 +345,7 @@ export class Recorder implements Registrar {
     if (bounded) this.#series.add(series)
     this.#handles.set(id, handle)
     this.#group(handle).handles.push(handle)
+    this.#reader?.added(handle, key)
     return handle
   }
 
@@ -334,6 +400,7 @@ export class Recorder implements Registrar {
     for (const handle of handles) {
       if (!handle.due()) continue
       nowMs ||= this.now()
+      this.#reader?.cleared(handle)
       handle.drain(encoder, nowMs)
       if (encoder.size >= FRAME_BYTES) frames.push(this.#close(group, nowMs))
     }
@@ -352,7 +419,7 @@ export class Recorder implements Registrar {
 
   #overflow(identity: Identity): void {
     if (this.overflowed > 0) return
-    this.#options.warn({
+    this.#outlet.warn({
       code: 'ZIBRATO_SERIES_LIMIT',
       message:
         `over ${this.#maxSeries} series: ${JSON.stringify(identity.name)} and other new ones count in "${OVERFLOW}" from now on. ` +
@@ -387,7 +454,7 @@ export class Recorder implements Registrar {
     if (this.#complained.size >= 1_000 || this.#complained.has(complaint)) return
     this.#complained.add(complaint)
     const what = reason === 'tag' ? 'tags' : 'measurements'
-    this.#options.warn({ code: 'ZIBRATO_DROPPED', message: `dropped ${what} of ${JSON.stringify(name)}: ${message}` })
+    this.#outlet.warn({ code: 'ZIBRATO_DROPPED', message: `dropped ${what} of ${JSON.stringify(name)}: ${message}` })
   }
 
   #count(reason: string): void {

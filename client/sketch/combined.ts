@@ -55,9 +55,18 @@ export class Combined {
     known.value = value
   }
 
-  /** Drops who is gone; what the others combine to, or undefined when nobody is left. */
-  value(nowMs: number): number | undefined {
-    let combined: number | undefined
+  /** Drops a publisher that is known to be gone. */
+  forget(publisher: string): void {
+    this.#newest.delete(publisher)
+  }
+
+  /**
+   * Drops who is gone; what the others combine to, or undefined when nobody is left.
+   *
+   * @param own a value of one's own that goes with them; NaN for none
+   */
+  value(nowMs: number, own: number = Number.NaN): number | undefined {
+    let combined = Number.isNaN(own) ? undefined : own
     for (const [publisher, newest] of this.#newest) {
       if (isSilent(newest, nowMs)) {
         this.#newest.delete(publisher)

@@ -1,5 +1,8 @@
 const SLICE_MS = 8
 
+// Node's lets what waits for I/O go first; elsewhere there may be none
+const afterOthers = typeof setImmediate === 'function' ? setImmediate : (call: () => void): unknown => setTimeout(call)
+
 /**
  * Cuts long work into slices that let the event loop breathe. Ask after each item; await what it answers, if anything:
  *
@@ -17,7 +20,7 @@ export function pacer(sliceMs: number = SLICE_MS): () => Promise<void> | undefin
   return () => {
     if (performance.now() < end) return undefined
     return new Promise((resolve) => {
-      setImmediate(() => {
+      afterOthers(() => {
         end = performance.now() + sliceMs
         resolve()
       })

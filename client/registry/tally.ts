@@ -1,0 +1,303 @@
+import type { Gauge as GaugeHandle } from '../instruments/gauge.ts'
+import type { Instrument } from '../instruments/instrument.ts'
+import { type Aggregate, Sum } from '../sketch/aggregate.ts'
+import { Combined } from '../sketch/combined.ts'
+import { Distribution } from '../sketch/distribution.ts'
+import type { Gauge } from '../sketch/gauge.ts'
+import { Members } from '../sketch/members.ts'
+import { saturated } from '../sketch/saturated.ts'
+import type { Series, Type } from '../wire/series.ts'
+import { PERCENTILES, type SeriesStats, type StatsOf } from './stats.ts'
+import { TickingRates } from './ticking.ts'
+import { SlidingWindow } from './window.ts'
+
+/** When something was recorded; ms on the registry's clock for durations. */
+export interface Span {
+  readonly sinceMs: number
+  readonly nowMs: number
+}
+
+/** Who else than this process recorded it. */
+export interface Origin {
+  /** 16 hex digits. */
+  readonly publisher: string
+  /** How often it publishes, ms. */
+  readonly spanMs: number
+}
+
+/** What a registry knows of one series: what was cleared from its handles, of all levels, and came from elsewhere. */
+export abstract class Tally<T extends Type = Type> {
+  /** Of the series: its type and key. */
+  readonly id: string
+  readonly type: T
+  readonly series: Series
+  /** Whether it has the registry's own source and tags. */
+  readonly plain: boolean
+  readonly handles: Instrument[] = []
+
+  constructor(id: string, type: T, series: Series, plain: boolean) {
+    this.id = id
+    this.type = type
+    this.series = series
+    this.plain = plain
+  }
+
+  /** Takes what a handle recorded, which is about to be cleared. */
+  abstract take(recorded: Instrument['recorded'], span: Span): void
+
+  /** Takes what another process recorded. */
+  abstract merge(aggregate: Aggregate, span: Span, origin: Origin): void
+
+  /** Forgets what only counts while its process lives. */
+  forget(_publisher: string): void {}
+
+  /** What is known, with what its handles hold that was not cleared yet. */
+  abstract read(nowMs: number): StatsOf[T]
+
+  get wentDown(): boolean {
+    return false
+  }
+
+  stats(nowMs: number): SeriesStats {
+    const { type, series, wentDown } = this
+    return { type, series, stats: this.read(nowMs), wentDown } as SeriesStats
+  }
+}
+
+/** A running sum. */
+class Total {
+  value = 0
+  wentDown = false
+
+  add(amount: number): void {
+    this.value = saturated(this.value + amount)
+    if (amount < 0) this.wentDown = true
+  }
+
+  /** With what some handles still hold. */
+  with(handles: readonly Instrument[]): number {
+    let value = this.value
+    for (const handle of handles) value += handle.recorded as number
+    return saturated(value)
+  }
+}
+
+class CounterTally extends Tally<'counter'> {
+  readonly #total = new Total()
+
+  take(recorded: Instrument['recorded']): void {
+    this.#total.add(recorded as number)
+  }
+
+  merge(aggregate: Aggregate): void {
+    this.#total.add((aggregate as Sum).value)
+  }
+
+  read(): StatsOf['counter'] {
+    return { value: this.#total.with(this.handles) }
+  }
+
+  override get wentDown(): boolean {
+    return this.#total.wentDown || this.handles.some(({ recorded }) => (recorded as number) < 0)
+  }
+}
+
+class MeterTally extends Tally<'meter'> {
+  readonly #total = new Total()
+  readonly #rates: TickingRates
+
+  constructor(id: string, series: Series, plain: boolean, nowMs: number) {
+    super(id, 'meter', series, plain)
+    this.#rates = new TickingRates(nowMs)
+  }
+
+  take(recorded: Instrument['recorded'], span: Span): void {
+    this.#add(recorded as number, span)
+  }
+
+  merge(aggregate: Aggregate, span: Span): void {
+    this.#add((aggregate as Sum).value, span)
+  }
+
+  read(nowMs: number): StatsOf['meter'] {
+    const { m1, m5, m15 } = this.#rates.at(nowMs)
+    return { count: this.#total.with(this.handles), m1, m5, m15 }
+  }
+
+  override get wentDown(): boolean {
+    return this.#total.wentDown || this.handles.some(({ recorded }) => (recorded as number) < 0)
+  }
+
+  #add(count: number, { sinceMs, nowMs }: Span): void {
+    this.#total.add(count)
+    this.#rates.add(count, sinceMs, nowMs)
+  }
+}
+
+class GaugeTally extends Tally<'gauge'> {
+  #value = Number.NaN
+  #timeMs = 0
+  #others: Combined | undefined
+
+  take(recorded: Instrument['recorded']): void {
+    this.#newer(recorded as Gauge)
+  }
+
+  merge(aggregate: Aggregate, { nowMs }: Span, { publisher, spanMs }: Origin): void {
+    const gauge = aggregate as Gauge
+    if (gauge.combine === 'last') {
+      this.#newer(gauge)
+      return
+    }
+    this.#others ??= new Combined(gauge.combine)
+    this.#others.combine = gauge.combine
+    this.#others.hear(publisher, gauge.value, gauge.time, nowMs, spanMs)
+  }
+
+  override forget(publisher: string): void {
+    this.#others?.forget(publisher)
+  }
+
+  read(nowMs: number): StatsOf['gauge'] {
+    for (const handle of this.handles) {
+      ;(handle as unknown as GaugeHandle).observeNow()
+      this.#newer(handle.recorded as Gauge)
+    }
+    return { value: this.#others?.value(nowMs, this.#value) ?? this.#value }
+  }
+
+  #newer(gauge: Gauge): void {
+    // no reading has the time 0
+    if (gauge.time === 0 || gauge.time < this.#timeMs) return
+    this.#timeMs = gauge.time
+    this.#value = gauge.value
+  }
+}
+
+class SetTally extends Tally<'set'> {
+  readonly #window: SlidingWindow<Members>
+
+  constructor(id: string, series: Series, plain: boolean, windowMs: number) {
+    super(id, 'set', series, plain)
+    this.#window = new SlidingWindow(() => new Members(), windowMs)
+  }
+
+  take(recorded: Instrument['recorded'], { nowMs }: Span): void {
+    this.#window.current(nowMs).merge(recorded as Members)
+  }
+
+  merge(aggregate: Aggregate, { nowMs }: Span): void {
+    this.#window.current(nowMs).merge(aggregate as Members)
+  }
+
+  read(nowMs: number): StatsOf['set'] {
+    const members = new Members()
+    this.#window.mergeInto(members, nowMs)
+    for (const { recorded } of this.handles) members.merge(recorded as Members)
+    return { value: members.size }
+  }
+}
+
+const QUANTILES = Object.values(PERCENTILES)
+
+// where what a window holds is added up, over and over
+const scratch = new Distribution()
+
+abstract class DistributionTally<T extends 'timer' | 'histogram'> extends Tally<T> {
+  readonly #window: SlidingWindow<Distribution>
+  #count = 0
+  #sum = 0
+
+  constructor(id: string, type: T, series: Series, plain: boolean, windowMs: number) {
+    super(id, type, series, plain)
+    this.#window = new SlidingWindow(() => new Distribution(), windowMs)
+  }
+
+  take(recorded: Instrument['recorded'], span: Span): void {
+    this.add(recorded as Distribution, span)
+  }
+
+  merge(aggregate: Aggregate, span: Span): void {
+    this.add(aggregate as Distribution, span)
+  }
+
+  protected add(distribution: Distribution, { nowMs }: Span): void {
+    this.#count += distribution.count
+    this.#sum = saturated(this.#sum + distribution.sum)
+    this.#window.current(nowMs).merge(distribution)
+  }
+
+  protected readWindow(nowMs: number): StatsOf['histogram'] {
+    scratch.clear()
+    this.#window.mergeInto(scratch, nowMs)
+    let count = this.#count
+    let sum = this.#sum
+    for (const { recorded } of this.handles) {
+      const distribution = recorded as Distribution
+      count += distribution.count
+      sum = saturated(sum + distribution.sum)
+      scratch.merge(distribution)
+    }
+    const [p50, p75, p90, p95, p98, p99, p999] = scratch.quantiles(QUANTILES) as [
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+    ]
+    if (scratch.count === 0) {
+      const none = Number.NaN
+      return { count, sum, min: none, max: none, mean: none, stddev: none, p50, p75, p90, p95, p98, p99, p999 }
+    }
+    const { min, max } = scratch
+    const mean = saturated(scratch.sum / scratch.count)
+    // rounding can leave a difference of equals below zero
+    const variance = Math.max(0, saturated(scratch.sumOfSquares / scratch.count) - saturated(mean * mean))
+    return { count, sum, min, max, mean, stddev: Math.sqrt(variance), p50, p75, p90, p95, p98, p99, p999 }
+  }
+}
+
+class HistogramTally extends DistributionTally<'histogram'> {
+  read(nowMs: number): StatsOf['histogram'] {
+    return this.readWindow(nowMs)
+  }
+}
+
+class TimerTally extends DistributionTally<'timer'> {
+  readonly #rates: TickingRates
+
+  constructor(id: string, series: Series, plain: boolean, windowMs: number, nowMs: number) {
+    super(id, 'timer', series, plain, windowMs)
+    this.#rates = new TickingRates(nowMs)
+  }
+
+  read(nowMs: number): StatsOf['timer'] {
+    const { m1, m5, m15 } = this.#rates.at(nowMs)
+    return { m1, m5, m15, ...this.readWindow(nowMs) }
+  }
+
+  protected override add(distribution: Distribution, span: Span): void {
+    super.add(distribution, span)
+    this.#rates.add(distribution.count, span.sinceMs, span.nowMs)
+  }
+}
+
+/** An empty tally. */
+export function createTally(id: string, series: Series, plain: boolean, windowMs: number, nowMs: number): Tally {
+  switch (series.type) {
+    case 'counter':
+      return new CounterTally(id, 'counter', series, plain)
+    case 'meter':
+      return new MeterTally(id, series, plain, nowMs)
+    case 'gauge':
+      return new GaugeTally(id, 'gauge', series, plain)
+    case 'set':
+      return new SetTally(id, series, plain, windowMs)
+    case 'histogram':
+      return new HistogramTally(id, 'histogram', series, plain, windowMs)
+    case 'timer':
+      return new TimerTally(id, series, plain, windowMs, nowMs)
+  }
+}
