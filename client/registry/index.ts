@@ -1,4 +1,6 @@
 export { Registry } from './registry.ts'
+export { metered, meteredBy } from '../measure/metered.ts'
+export type { Attributes, Metered, MeteredClass } from '../measure/metered.ts'
 export type { RegistryGaugeOptions, RegistryOptions } from './registry.ts'
 export type {
   CounterStats,

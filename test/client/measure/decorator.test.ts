@@ -1,31 +1,14 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
-import { build } from 'esbuild'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { UsageError } from '../../../client/errors.ts'
 import { observed } from '../observed.ts'
 import { makeCart } from './decorated.ts'
+import { importLegacy } from './legacy.ts'
 
-let folder = ''
 let legacy: typeof makeCart
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'zibrato-decorators-'))
-  const { outputFiles } = await build({
-    entryPoints: [new URL('decorated.ts', import.meta.url).pathname],
-    bundle: true,
-    format: 'esm',
-    write: false,
-    tsconfigRaw: { compilerOptions: { experimentalDecorators: true } },
-  })
-  const file = join(folder, 'legacy.mjs')
-  await writeFile(file, outputFiles[0]?.contents ?? '')
-  legacy = ((await import(/* @vite-ignore */ pathToFileURL(file).href)) as { makeCart: typeof makeCart }).makeCart
+  legacy = (await importLegacy<{ makeCart: typeof makeCart }>('decorated.ts')).makeCart
 })
-
-afterAll(() => rm(folder, { recursive: true, force: true }))
 
 describe.each([
   ['TC39', () => makeCart],
