@@ -6,7 +6,8 @@ import type { AnyFunction } from './wrap.ts'
  * `experimentalDecorators`, called with (target, key, descriptor). On methods and static methods.
  */
 export interface MethodDecorator {
-  <Fn extends AnyFunction>(method: Fn, context: ClassMethodDecoratorContext): Fn
+  // no more of the context than tells a method: its types would refuse one that declares its `this`
+  <Fn extends AnyFunction>(method: Fn, context: Pick<ClassMethodDecoratorContext, 'kind' | 'name'>): Fn
   <Fn>(target: object, key: string | symbol, descriptor: TypedPropertyDescriptor<Fn>): TypedPropertyDescriptor<Fn>
 }
 

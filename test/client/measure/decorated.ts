@@ -39,6 +39,11 @@ export function makeCart(z: Zibrato): typeof CartShape {
     override both(): number {
       return 1
     }
+
+    @z.timeMe({ name: 'cart.kept' })
+    override kept<Item>(this: CartShape, item: Item): Item {
+      return item
+    }
   }
   return Cart
 }
@@ -60,5 +65,8 @@ export class CartShape {
   *items(): Generator<string> {}
   both(): number {
     return 0
+  }
+  kept<Item>(this: CartShape, item: Item): Item {
+    return item
   }
 }

@@ -23,6 +23,8 @@ describe.each([
     expect(cart.pay(6, 'EUR')).toBe('ann pays 6 EUR')
     expect(cart.add().add()).toBe(cart)
     expect(cart.both()).toBe(1)
+    const item: 'pen' = cart.kept('pen')
+    expect(item).toBe('pen')
     expect(cart.pay.name).toBe('pay')
     expect(cart.pay.length).toBe(2)
     expect(Cart.open.name).toBe('open')
