@@ -16,7 +16,7 @@ export function runProgram(argv: readonly string[]): Promise<number> {
   const program = new Commander('zibrato')
     .description('Count, time and gauge code on servers and edge functions: metrics that never lose count.')
     .version(VERSION)
-    .helpCommand(false)
+    .helpCommand('help [command]', 'says what a command takes, with examples')
     .addHelpText('after', examplesText(COMMANDS.map(({ summary, examples }) => [summary, examples[0]?.[1] ?? ''])))
     .addHelpText('after', '\nzibrato COMMAND --help says more. Exit codes: 0 done, 1 failed, 2 wrong usage.')
   const finished: { code: number } = { code: DONE }
@@ -102,7 +102,11 @@ function judge(error: unknown, program: Commander, argv: readonly string[]): [co
   if (error instanceof CommanderError) {
     const called = program.commands.find((command) => command.name() === argv[0])
     const help = `${program.name()}${called === undefined ? '' : ` ${called.name()}`} --help`
-    if (error.code !== 'commander.help') return [WRONG_USAGE, `${error.message.replace(/^error: /, '')}; see ${help}`]
+    if (error.code !== 'commander.help') {
+      return [WRONG_USAGE, `${error.message.replaceAll(/^error: |\.$/g, '')}; see ${help}`]
+    }
+    const [first, asked] = argv
+    if (first === 'help' && asked !== undefined) return [WRONG_USAGE, `unknown command '${asked}'; see ${help}`]
     const names = program.commands.map((command) => command.name()).join(', ')
     return [WRONG_USAGE, `no command was given; use one of ${names}, or see ${help}`]
   }

@@ -109,7 +109,7 @@ async function delivered(
     0,
   )
   if (waiting === 0 && unknown === 0 && lost === 0) return
-  const problem = url.startsWith('tcp:') ? brokerProblem(client, url, level) : gatewayProblem(url, warnings)
+  const problem = url.startsWith('tcp:') ? brokerProblem(client, url, level) : gatewayProblem(url, timeout, warnings)
   throw new ZibratoError('ERR_NOT_SENT', `send: ${problem}`)
 }
 
@@ -118,6 +118,10 @@ function brokerProblem(client: Zibrato, url: string, level: string): string {
   return `nobody subscribes to level ${level} at ${url}; start "zibrato worker", or look at its --levels`
 }
 
-function gatewayProblem(url: string, warnings: readonly string[]): string {
-  return warnings.at(-1) ?? `no gateway answers at ${url}; start one with "zibrato up", or correct --url`
+/** What the client said last; but here nobody goes on trying. */
+function gatewayProblem(url: string, timeout: number, warnings: readonly string[]): string {
+  return (
+    warnings.at(-1)?.replace(/; will retry$/, `; gave up after ${timeout / 1_000} s, see --url and --timeout`) ??
+    `no gateway answers at ${url}; start one with "zibrato up", or correct --url`
+  )
 }

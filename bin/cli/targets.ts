@@ -1,3 +1,4 @@
+import type { Backend } from '../../backends/backend.ts'
 import { inDoubtOf, openBackend } from '../../backends/open.ts'
 import type { BackendUrl } from '../../backends/url.ts'
 import type { Target } from '../../backends/worker/index.ts'
@@ -12,20 +13,30 @@ export type Routes = Readonly<Record<string, (request: Request) => Response | Pr
 /**
  * The backends that `--to` names, not connected yet.
  *
+ * @param said where they are named
  * @throws UsageError for an option or module that makes no sense, and for two that state could not tell apart
  */
-export async function openTargets(urls: readonly BackendUrl[]): Promise<Target[]> {
+export async function openTargets(urls: readonly BackendUrl[], said = '--to'): Promise<Target[]> {
   const targets: Target[] = []
   for (const url of urls) {
     const { key, label } = url
     if (targets.some((other) => other.key === key)) {
-      throw new UsageError(`--to: ${label} is named twice; remove one, or tell them apart with ?known-as=NAME`)
+      throw new UsageError(`${said}: ${label} is named twice; remove one, or tell them apart with ?known-as=NAME`)
     }
-    const backend = await openBackend(url)
+    const backend = await open(url, said)
     const timeoutMs = backend.timeoutMs ?? url.timeoutMs ?? TIMEOUT_MS
     targets.push({ backend, key, label, inDoubt: inDoubtOf(backend, url), timeoutMs })
   }
   return targets
+}
+
+async function open(url: BackendUrl, said: string): Promise<Backend> {
+  try {
+    return await openBackend(url)
+  } catch (cause) {
+    if (!(cause instanceof UsageError)) throw cause
+    throw new UsageError(`${said}: ${cause.message}`, { cause })
+  }
 }
 
 /**

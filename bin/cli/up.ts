@@ -58,7 +58,10 @@ export async function run({ settings: said, origins }: Invocation<UpSettings>): 
   const curve = await connectKeys(curveSecretKey === undefined ? undefined : publicKeyOf(curveSecretKey))
   const log = await createLog(settings.logLevel)
   fromFile?.tell(log)
-  const targets = await openTargets(settings.to)
+  const targets = await openTargets(
+    settings.to,
+    fromFile !== undefined && origins.to === 'default' ? '--statsd-config' : '--to',
+  )
   const routes = routesOf(targets, http === undefined ? 'is served on the HTTP port; leave out --http off' : undefined)
   const createWorker = await prepareWorker(log, settings, targets)
   const journal = createJournal(log, settings)

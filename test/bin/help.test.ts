@@ -22,12 +22,14 @@ const documented = new Map(
 describe('the help', () => {
   test('lists every command and says how to go on', async () => {
     await using ground = new Playground()
-    for (const args of [['--help'], ['-h']]) {
+    for (const args of [['--help'], ['-h'], ['help']]) {
       const { code, stdout, stderr } = await zibrato(ground, args)
       expect([code, stderr]).toEqual([0, ''])
       for (const { name } of COMMANDS) expect(stdout).toMatch(new RegExp(`^  ${name} `, 'm'))
       expect(stdout).toContain('Examples:')
     }
+    const { stdout: ofUp } = await zibrato(ground, ['up', '--help'])
+    expect(await zibrato(ground, ['help', 'up'])).toMatchObject({ code: 0, stdout: ofUp, stderr: '' })
     expect(await zibrato(ground, ['--version'])).toMatchObject({ code: 0, stdout: `${VERSION}\n` })
   })
 

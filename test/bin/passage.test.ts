@@ -99,6 +99,7 @@ describe('zibrato send', () => {
     const gone = await zibrato(ground, [...send, http], { env })
     expect([gone.code, gone.stderr.split('\n').length]).toEqual([1, 2])
     expect(gone.stderr).toContain(http)
+    expect(gone.stderr).toMatch(/gave up after 1 s, see --url and --timeout\n$/)
     expect(up.stderr).not.toContain('s3cret')
   })
 })
