@@ -1,11 +1,10 @@
 import { durationMs } from './duration.ts'
 import { UsageError } from './errors.ts'
 import type { Platform, Publishable, ZibratoOptions } from './options.ts'
+import type { BaseRecorder } from './registry/base-recorder.ts'
 import { Defaults } from './registry/defaults.ts'
-import { Recorder } from './registry/recorder.ts'
-import { HttpTransport } from './transport/http.ts'
-import { NowhereTransport } from './transport/nowhere.ts'
-import type { SealedFrame, Transport } from './transport/transport.ts'
+import { sleep } from './sleep.ts'
+import type { Transport } from './transport/transport.ts'
 import type { Warning, WarningSink } from './warning.ts'
 import { DEFAULT_SOURCE, checkLevel, seriesKey } from './wire/series.ts'
 import type { ZibratoStats } from './stats.ts'
@@ -13,35 +12,42 @@ import type { ZibratoStats } from './stats.ts'
 /** What a client and its children share: the recorder, the transport, and when one empties into the other. */
 export class Client {
   readonly platform: Platform
-  readonly recorder: Recorder
+  readonly recorder: BaseRecorder
   readonly transport: Transport
+  readonly #defaults: Defaults
+  readonly #lingerMs: number
   readonly #closeTimeoutMs: number
   readonly #registry: Publishable | undefined
+  readonly #reported: Record<string, number> = {}
   #stop: (() => void)[] = []
   #closing: Promise<void> | undefined
 
-  constructor(options: ZibratoOptions, platform: Platform, transport: Transport, warn: WarningSink) {
+  constructor(
+    options: ZibratoOptions,
+    platform: Platform,
+    defaults: Defaults,
+    transport: Transport,
+    warn: WarningSink,
+  ) {
     this.platform = platform
     this.transport = transport
-    this.#closeTimeoutMs = durationMs(options.closeTimeout ?? 5_000)
+    this.#defaults = defaults
+    this.#lingerMs = durationMs(options.linger ?? platform.lingerMs ?? 0)
+    this.#closeTimeoutMs = durationMs(options.closeTimeout ?? platform.closeTimeoutMs ?? 5_000)
     const intervalMs = durationMs(options.flushInterval ?? 5_000)
-    const outlet = {
-      immediate: intervalMs === 0,
-      carries: transport.carries,
-      onFrame: (frame: SealedFrame) => this.transport.send([frame]),
-      warn,
-    }
     const { clock, maxSeries, registry } = options
     this.#registry = registry
-    this.recorder =
-      registry?.publishTo({ ...outlet, seal: () => this.seal() }) ??
-      new Recorder({
-        ...outlet,
-        maxSeries,
-        now: clock === undefined ? Date.now : () => clock.now(),
-        clock: clock === undefined ? () => performance.now() : () => clock.elapsed?.() ?? clock.now(),
-        random: (bytes) => crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>),
-      })
+    this.recorder = platform.recorder(registry, {
+      maxSeries,
+      immediate: intervalMs === 0,
+      carries: transport.carries,
+      onFrame: (frame) => transport.send([frame]),
+      now: clock === undefined ? Date.now : () => clock.now(),
+      clock: clock === undefined ? () => performance.now() : () => clock.elapsed?.() ?? clock.now(),
+      random: (bytes) => crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>),
+      warn,
+      seal: () => this.seal(),
+    })
     // at 0 the timer still serves gauges that are observed or say their value again
     const stopTimer = platform.every?.(intervalMs === 0 ? 5_000 : intervalMs, () => this.seal())
     if (stopTimer !== undefined) this.#stop.push(stopTimer)
@@ -57,9 +63,18 @@ export class Client {
     if (frames.length > 0) this.transport.send(frames)
   }
 
-  async flush(): Promise<void> {
+  async flush(timeoutMs: number = this.#closeTimeoutMs): Promise<void> {
+    const { transport } = this
+    if (this.#lingerMs > 0) await sleep(this.#lingerMs)
+    if (transport.pull !== undefined) {
+      await transport.pull(timeoutMs, (accepted) => {
+        if (accepted) this.#report()
+        this.seal()
+      })
+      return
+    }
     this.seal()
-    await this.transport.drain(this.#closeTimeoutMs)
+    await transport.drain(timeoutMs)
   }
 
   close(): Promise<void> {
@@ -77,6 +92,17 @@ export class Client {
     }
   }
 
+  /** Counts what was lost since it was last said, where nobody can ask the program for its {@link stats}. */
+  #report(): void {
+    const { dropped, unknown } = this.stats()
+    for (const [reason, count] of Object.entries({ ...dropped, unknown })) {
+      const value = count - (this.#reported[reason] ?? 0)
+      this.#reported[reason] = count
+      if (value > 0)
+        this.recorder.record({ type: 'counter', name: 'zibrato.dropped', value, tags: { reason } }, this.#defaults)
+    }
+  }
+
   async #close(): Promise<void> {
     for (const stop of this.#stop.splice(0)) stop()
     this.seal()
@@ -88,7 +114,13 @@ export class Client {
 /** @throws UsageError naming the option that makes no sense */
 export function createClient(options: ZibratoOptions, platform: Platform): [Client, Defaults] {
   const warn = warningSink(options, platform)
-  const defaults = defaultsOf(options, platform)
+  const defaults =
+    platform.defaults?.(options) ??
+    new Defaults(
+      options.level ?? platform.env('ZIBRATO_LEVEL') ?? 'info',
+      options.source ?? platform.env('ZIBRATO_SOURCE') ?? DEFAULT_SOURCE,
+      options.tags ?? {},
+    )
   try {
     checkLevel(defaults.level)
     seriesKey('name', defaults.source, defaults.tags)
@@ -101,90 +133,20 @@ export function createClient(options: ZibratoOptions, platform: Platform): [Clie
       throw new UsageError(`Zibrato: ${name} ${String(value)} makes no sense; give a number from 1 up, or leave it out`)
     }
   }
-  checkFormat(options, defaults)
-  const transport = options.transport ?? openTransport(options, platform, warn)
+  const transport = platform.open(options, defaults, warn)
   try {
-    return [new Client(options, platform, transport, warn), defaults]
+    return [new Client(options, platform, defaults, transport, warn), defaults]
   } catch (error) {
     void transport.close(0)
     throw error
   }
 }
 
-function defaultsOf(options: ZibratoOptions, platform: Platform): Defaults {
-  const { registry } = options
-  if (registry === undefined) {
-    return new Defaults(
-      options.level ?? platform.env('ZIBRATO_LEVEL') ?? 'info',
-      options.source ?? platform.env('ZIBRATO_SOURCE') ?? DEFAULT_SOURCE,
-      options.tags ?? {},
-    )
-  }
-  for (const name of ['level', 'source', 'tags', 'maxSeries', 'clock'] as const) {
-    if (options[name] !== undefined) {
-      throw new UsageError(`Zibrato: ${name} belongs to the registry; give it to new Registry({ ${name} }) instead`)
-    }
-  }
-  return registry.defaults
-}
-
-function openTransport(options: ZibratoOptions, platform: Platform, warn: WarningSink): Transport {
-  const short =
-    options.host === undefined && options.port === undefined
-      ? undefined
-      : `tcp://${bracketed(options.host ?? '127.0.0.1')}:${options.port ?? 5550}`
-  const url = options.url ?? short ?? platform.env('ZIBRATO_URL') ?? platform.defaultUrl
-  if (url === undefined || url === '') {
-    warn({ code: 'ZIBRATO_NO_URL', message: 'no url and no ZIBRATO_URL: measurements go nowhere' })
-    return new NowhereTransport()
-  }
-  if (/^https?:\/\//.test(url)) {
-    if (options.format === 'text') {
-      throw new UsageError(`Zibrato: format 'text' goes to a broker; give its tcp:// url, or leave out format`)
-    }
-    return new HttpTransport({
-      url,
-      token: options.token ?? platform.env('ZIBRATO_TOKEN'),
-      waitingBytes: options.waitingBytes,
-      every: platform.every,
-      warn,
-    })
-  }
-  if (/^tcp:\/\/.+:\d+$/.test(url)) {
-    if (platform.openTcp === undefined) {
-      throw new UsageError(
-        `Zibrato: ${url} needs raw sockets, which there are none of here; use the gateway's https:// url`,
-      )
-    }
-    const { curve, format, waitingBytes, sentBytes } = options
-    return platform.openTcp({ url, curve, format, waitingBytes, sentBytes, warn })
-  }
-  throw new UsageError(`Zibrato: url ${JSON.stringify(url)} is neither tcp://host:port nor https://...`)
-}
-
-/** @throws UsageError for a format that is none, or that cannot say what every instrument would have to */
-function checkFormat({ format, transport }: ZibratoOptions, { source, tags }: Defaults): void {
-  if (format === undefined || format === 'frames') return
-  if (format !== 'text') {
-    throw new UsageError(`Zibrato: format ${JSON.stringify(format)} is neither 'frames' nor 'text'`)
-  }
-  if (transport !== undefined) {
-    throw new UsageError(`Zibrato: format 'text' goes to a broker's tcp:// url; leave out transport, or format`)
-  }
-  if (source.includes('|') || Object.keys(tags).length > 0) {
-    throw new UsageError(`Zibrato: text lines have no tags and no "|" in a source; leave them out, or format: 'text'`)
-  }
-}
-
-function bracketed(host: string): string {
-  return host.includes(':') && !host.startsWith('[') ? `[${host}]` : host
-}
-
 /** A sink that never throws, whatever the program's does. */
 function warningSink({ onWarning }: ZibratoOptions, platform: Platform): WarningSink {
   return (warning: Warning) => {
     try {
-      platform.publishWarning?.(warning)
+      platform.publishWarning?.(warning, onWarning !== undefined)
       onWarning?.(warning)
     } catch {
       // recording must not suffer from a listener's error

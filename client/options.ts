@@ -1,10 +1,11 @@
 import type { Defaults } from './registry/defaults.ts'
-import type { Outlet, Recorder } from './registry/recorder.ts'
-import type { Combine } from './sketch/gauge.ts'
+import type { Recorder } from './registry/recorder.ts'
+import type { Combine } from './sketch/combine.ts'
 import type { Tags } from './wire/series.ts'
 import type { Transport } from './transport/transport.ts'
 import type { CurveKeys } from './curve.ts'
-import type { WarningSink } from './warning.ts'
+import type { BaseRecorder, BaseRecorderOptions, Outlet } from './registry/base-recorder.ts'
+import type { Warning, WarningSink } from './warning.ts'
 
 /** What `new Zibrato(...)` takes. Durations are milliseconds, or a text such as `'5s'`. */
 export interface ZibratoOptions<Level extends string = string> {
@@ -33,7 +34,9 @@ export interface ZibratoOptions<Level extends string = string> {
   readonly tags?: Tags | undefined
   /** How long measurements are gathered into frames; 0 sends each at once. Default 5 s. */
   readonly flushInterval?: number | string | undefined
-  /** How long `flush` and `close` wait for what goes out. Default 5 s. */
+  /** How long `flush` waits first, so that what is recorded meanwhile goes out with it. Default 50 ms on the edge, else 0. */
+  readonly linger?: number | string | undefined
+  /** How long `flush` and `close` wait for what goes out. Default 5 s; on the edge 20 s, because failed posts are tried again there only while somebody waits. */
   readonly closeTimeout?: number | string | undefined
   /** Series at the most, then `zibrato.overflow` takes new ones. Default 5,000. */
   readonly maxSeries?: number | undefined
@@ -92,31 +95,27 @@ export interface Clock {
 
 /** What differs between runtimes. */
 export interface Platform {
-  readonly name: 'node' | 'edge'
   env(name: string): string | undefined
-  /** Where frames go when nothing says so; undefined: nowhere. */
-  readonly defaultUrl: string | undefined
-  /** A transport for a `tcp://` url, where there is one. */
-  readonly openTcp?: ((options: TcpOptions) => Transport) | undefined
+  /** What records: the registry's, where there can be one, or a new one. */
+  recorder(registry: Publishable | undefined, options: BaseRecorderOptions & { seal(): void }): BaseRecorder
+  /** The registry's, where there can be one. @throws UsageError for options that go with it and not with the client */
+  readonly defaults?: (options: ZibratoOptions) => Defaults | undefined
+  /** @throws UsageError when the options do not say where frames go, or what cannot be had here */
+  open(options: ZibratoOptions, defaults: Defaults, warn: WarningSink): Transport
+  /** How long a flush waits for what others record meanwhile, unless told. Default 0. */
+  readonly lingerMs?: number
+  /** How long `flush` and `close` wait for what goes out, unless told. Default 5 s. */
+  readonly closeTimeoutMs?: number
   /** Calls back every so often without keeping the program alive; answers what stops it. */
   readonly every?: ((intervalMs: number, call: () => void) => () => void) | undefined
   /** Has the program flush and close a client before it ends; answers what undoes that. */
   readonly onExit?: ((client: Closable) => () => void) | undefined
-  /** Tells the runtime's own channel of a warning. */
-  readonly publishWarning?: WarningSink | undefined
+  /** Tells the runtime's own channel of a warning; `isHeard` when the program has its own. */
+  readonly publishWarning?: ((warning: Warning, isHeard: boolean) => void) | undefined
 }
 
 /** What is to be told before the program ends; neither rejects. */
 export interface Closable {
   flush(): Promise<void>
   close(): Promise<void>
-}
-
-export interface TcpOptions {
-  readonly url: string
-  readonly curve: CurveKeys | undefined
-  readonly format: 'frames' | 'text' | undefined
-  readonly waitingBytes: number | undefined
-  readonly sentBytes: number | undefined
-  readonly warn: WarningSink
 }

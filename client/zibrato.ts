@@ -12,7 +12,8 @@ import type { Measurement } from './measurement.ts'
 import type { GaugeOptions, InstrumentOptions, Platform, ZibratoOptions } from './options.ts'
 import type { Defaults } from './registry/defaults.ts'
 import type { ZibratoStats } from './stats.ts'
-import type { Combine } from './sketch/gauge.ts'
+import type { Combine } from './sketch/combine.ts'
+import type { Transport } from './transport/transport.ts'
 import type { Tags, Type } from './wire/series.ts'
 
 /** What `timeMe` takes: an instrument's options and its name. */
@@ -130,9 +131,12 @@ export class Zibrato<Level extends string = string> implements AsyncDisposable {
     return new Zibrato<Level>(undefined, this.#client.platform, this.inherit(options))
   }
 
-  /** Makes frames of what was recorded and waits, up to `closeTimeout`, until they have gone out. Never rejects. */
-  flush(): Promise<void> {
-    return this.#client.flush()
+  /**
+   * Makes frames of what was recorded and waits, up to `timeoutMs` (default `closeTimeout`), until they have gone out. What
+   * has not is kept. Never rejects.
+   */
+  flush(timeoutMs?: number): Promise<void> {
+    return this.#client.flush(timeoutMs)
   }
 
   /** Flushes and lets go of connections and timers. Idempotent; never rejects. */
@@ -143,6 +147,11 @@ export class Zibrato<Level extends string = string> implements AsyncDisposable {
   /** Whether what is flushed now is likely to go out now. */
   connected(): boolean {
     return this.#client.transport.connected()
+  }
+
+  /** @internal What carries its frames. */
+  get transport(): Transport {
+    return this.#client.transport
   }
 
   /** Figures since the start. */

@@ -1,5 +1,5 @@
 import { InvalidMeasurementError } from '../errors.ts'
-import type { Combine } from '../sketch/gauge.ts'
+import type { Combine } from '../sketch/combine.ts'
 import type { EncodedKey, Type } from '../wire/series.ts'
 import { Counter } from './counter.ts'
 import { Gauge } from './gauge.ts'
@@ -19,6 +19,10 @@ export interface Handles {
   readonly set: Unique
 }
 
+const CLASSES: {
+  readonly [T in Type]: new (recorder: Registrar, identity: Identity, key: EncodedKey, combine: Combine) => Handles[T]
+} = { counter: Counter, meter: Meter, gauge: Gauge, timer: Timer, histogram: Histogram, set: Unique }
+
 /** @throws InvalidMeasurementError when there is no such type */
 export function createInstrument(
   type: Type,
@@ -27,22 +31,8 @@ export function createInstrument(
   key: EncodedKey,
   combine: Combine,
 ): Instrument {
-  switch (type) {
-    case 'counter':
-      return new Counter(recorder, identity, key)
-    case 'meter':
-      return new Meter(recorder, identity, key)
-    case 'gauge':
-      return new Gauge(recorder, identity, key, combine)
-    case 'timer':
-      return new Timer(recorder, identity, key)
-    case 'histogram':
-      return new Histogram(recorder, identity, key)
-    case 'set':
-      return new Unique(recorder, identity, key)
-    default:
-      throw new InvalidMeasurementError(
-        `type ${JSON.stringify(type)} is none of counter, meter, gauge, timer, histogram and set`,
-      )
+  if (!Object.hasOwn(CLASSES, type)) {
+    throw new InvalidMeasurementError(`type ${JSON.stringify(type)} is none of ${Object.keys(CLASSES).join(', ')}`)
   }
+  return new CLASSES[type](recorder, identity, key, combine)
 }

@@ -1,4 +1,7 @@
-import { type Combine, Gauge as GaugeAggregate } from '../sketch/gauge.ts'
+import { describe } from '../describe.ts'
+import { UsageError } from '../errors.ts'
+import { COMBINES, type Combine } from '../sketch/combine.ts'
+import { Readings, encodeRepeat } from '../sketch/readings.ts'
 import type { FrameEncoder } from '../wire/frame.ts'
 import { type EncodedKey, TYPE_CODE } from '../wire/series.ts'
 import { type Identity, Instrument, type Registrar } from './instrument.ts'
@@ -9,20 +12,25 @@ import { type Identity, Instrument, type Registrar } from './instrument.ts'
  */
 export class Gauge<Tag extends string = string> extends Instrument<Tag> {
   readonly type = 'gauge'
-  readonly #aggregate: GaugeAggregate
+  readonly #readings: Readings
   #observer: (() => number) | undefined
   // the newest value, for as long as this publisher lives
   #value = Number.NaN
 
-  /** @internal */
+  /** @internal @throws UsageError when there is no such way to combine */
   constructor(recorder: Registrar, identity: Identity, key: EncodedKey, combine: Combine) {
     super(recorder, identity, key)
-    this.#aggregate = new GaugeAggregate(combine)
+    if (!COMBINES.includes(combine)) {
+      throw new UsageError(
+        `gauge ${JSON.stringify(identity.name)} cannot combine by ${describe(combine)}; use one of ${COMBINES.join(', ')}`,
+      )
+    }
+    this.#readings = new Readings(combine)
   }
 
   /** How several publishers' values become one. */
   get combine(): Combine {
-    return this.#aggregate.combine
+    return this.#readings.combine
   }
 
   /** Notes a finite reading, made now. */
@@ -37,7 +45,7 @@ export class Gauge<Tag extends string = string> extends Instrument<Tag> {
       return
     }
     this.#value = value
-    this.#aggregate.setNext(value, Math.floor(timeMs))
+    this.#readings.set(value, Math.floor(timeMs))
     this.touch()
   }
 
@@ -72,21 +80,21 @@ export class Gauge<Tag extends string = string> extends Instrument<Tag> {
   drain(encoder: FrameEncoder, nowMs: number): void {
     const writer = encoder.entry(TYPE_CODE.gauge, this.key)
     if (!this.touched) {
-      GaugeAggregate.encodeRepeat(writer, this.combine, this.#value, Math.floor(nowMs))
+      encodeRepeat(writer, this.combine, this.#value, Math.floor(nowMs))
       return
     }
-    this.#aggregate.encode(writer)
+    this.#readings.encode(writer)
     this.clear()
   }
 
   /** @internal */
-  get recorded(): GaugeAggregate {
-    return this.#aggregate
+  get recorded(): Readings {
+    return this.#readings
   }
 
   /** @internal */
   clear(): void {
-    this.#aggregate.clear()
+    this.#readings.clear()
     this.touched = false
   }
 
@@ -103,7 +111,7 @@ export class Gauge<Tag extends string = string> extends Instrument<Tag> {
         return
       }
       this.#value = value
-      this.#aggregate.setNext(value, Math.floor(this.recorder.now()))
+      this.#readings.set(value, Math.floor(this.recorder.now()))
       this.touched = true
     } catch (cause) {
       this.recorder.observerFailed(this.name, cause)

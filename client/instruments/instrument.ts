@@ -1,6 +1,5 @@
-import type { Distribution } from '../sketch/distribution.ts'
-import type { Gauge } from '../sketch/gauge.ts'
-import type { Members } from '../sketch/members.ts'
+import type { Aggregates, MemberSet, Samples } from '../sketch/aggregates.ts'
+import type { Readings } from '../sketch/readings.ts'
 import type { FrameEncoder } from '../wire/frame.ts'
 import type { EncodedKey, Tags, Type } from '../wire/series.ts'
 import { Path, findTags, growTags } from './path.ts'
@@ -11,6 +10,8 @@ export interface Registrar {
   readonly immediate: boolean
   /** Whether each value of a timer or histogram does, though other measurements wait. */
   readonly singly: boolean
+  /** What timers, histograms and sets record into. */
+  readonly aggregates: Aggregates
   /** ms since the epoch. */
   readonly now: () => number
   /** ms since some fixed point, for durations. */
@@ -57,11 +58,11 @@ export abstract class Instrument<Tag extends string = string> {
   /** @internal */
   protected readonly recorder: Registrar
   /** @internal Whether each measurement leaves at once. */
-  protected readonly immediate: boolean
+  protected immediate: boolean
   #children: Path<Instrument> | undefined
 
   /** @internal */
-  constructor(recorder: Registrar, identity: Identity, key: EncodedKey, immediate: boolean = recorder.immediate) {
+  constructor(recorder: Registrar, identity: Identity, key: EncodedKey) {
     this.recorder = recorder
     this.identity = identity
     this.key = key
@@ -69,7 +70,7 @@ export abstract class Instrument<Tag extends string = string> {
     this.source = identity.source
     this.level = identity.level
     this.tags = identity.tags
-    this.immediate = immediate
+    this.immediate = recorder.immediate
   }
 
   /**
@@ -88,7 +89,7 @@ export abstract class Instrument<Tag extends string = string> {
   abstract drain(encoder: FrameEncoder, nowMs: number): void
 
   /** @internal What was recorded since the last frame; it goes on changing. */
-  abstract get recorded(): number | Gauge | Distribution | Members
+  abstract get recorded(): number | Readings | Samples | MemberSet
 
   /** @internal Starts anew. */
   abstract clear(): void

@@ -1,4 +1,4 @@
-import { Distribution } from '../sketch/distribution.ts'
+import type { Samples } from '../sketch/aggregates.ts'
 import type { FrameEncoder } from '../wire/frame.ts'
 import { type EncodedKey, TYPE_CODE } from '../wire/series.ts'
 import { type Identity, Instrument, type Registrar } from './instrument.ts'
@@ -6,11 +6,13 @@ import { type Identity, Instrument, type Registrar } from './instrument.ts'
 /** What timers and histograms share: values of which the distribution matters. */
 export abstract class Sampled<Tag extends string = string> extends Instrument<Tag> {
   abstract override readonly type: 'timer' | 'histogram'
-  readonly #aggregate = new Distribution()
+  readonly #aggregate: Samples
 
   /** @internal */
   constructor(recorder: Registrar, identity: Identity, key: EncodedKey) {
-    super(recorder, identity, key, recorder.immediate || recorder.singly)
+    super(recorder, identity, key)
+    this.immediate ||= recorder.singly
+    this.#aggregate = recorder.aggregates.samples(() => recorder.sealOne(this))
   }
 
   /** Records a finite number; of a timer, seconds. */
@@ -35,12 +37,12 @@ export abstract class Sampled<Tag extends string = string> extends Instrument<Ta
 
   /** @internal */
   drain(encoder: FrameEncoder): void {
-    encoder.add(TYPE_CODE[this.type], this.key, this.#aggregate)
-    this.clear()
+    this.#aggregate.drain(encoder, TYPE_CODE[this.type], this.key)
+    this.touched = false
   }
 
   /** @internal */
-  get recorded(): Distribution {
+  get recorded(): Samples {
     return this.#aggregate
   }
 

@@ -1,22 +1,26 @@
-import { Members } from '../sketch/members.ts'
+import type { MemberSet } from '../sketch/aggregates.ts'
 import type { FrameEncoder } from '../wire/frame.ts'
-import { TYPE_CODE } from '../wire/series.ts'
-import { Instrument } from './instrument.ts'
+import { type EncodedKey, TYPE_CODE } from '../wire/series.ts'
+import { type Identity, Instrument, type Registrar } from './instrument.ts'
 
 /** Counts distinct members: exact up to 1,024 a window, then within about 1 %. Members themselves are never kept or sent. */
 export class Unique<Tag extends string = string> extends Instrument<Tag> {
   readonly type = 'set'
-  readonly #aggregate = new Members()
+  readonly #aggregate: MemberSet
+
+  /** @internal */
+  constructor(recorder: Registrar, identity: Identity, key: EncodedKey) {
+    super(recorder, identity, key)
+    this.#aggregate = recorder.aggregates.members(() => recorder.sealOne(this))
+  }
 
   /** Adds a member: a text, or a finite number or bigint, which counts as its decimal text. */
   add(member: string | number | bigint): void {
-    if (typeof member === 'string') this.#aggregate.add(member)
-    else if (typeof member === 'bigint' || (typeof member === 'number' && member - member === 0))
-      this.#aggregate.add(`${member}`)
-    else {
+    if (typeof member !== 'string' && typeof member !== 'bigint' && !Number.isFinite(member)) {
       this.refuse(member)
       return
     }
+    this.#aggregate.add(`${member}`)
     this.touch()
   }
 
@@ -33,12 +37,12 @@ export class Unique<Tag extends string = string> extends Instrument<Tag> {
 
   /** @internal */
   drain(encoder: FrameEncoder): void {
-    encoder.add(TYPE_CODE.set, this.key, this.#aggregate)
-    this.clear()
+    this.#aggregate.drain(encoder, TYPE_CODE.set, this.key)
+    this.touched = false
   }
 
   /** @internal */
-  get recorded(): Members {
+  get recorded(): MemberSet {
     return this.#aggregate
   }
 

@@ -1,16 +1,31 @@
 import type { Platform, ZibratoOptions } from '../options.ts'
+import { BaseRecorder } from '../registry/base-recorder.ts'
+import { LISTS } from '../sketch/lists.ts'
+import { FetchTransport } from '../transport/fetch.ts'
 import { Zibrato as AnyZibrato } from '../zibrato.ts'
 
+/** Workers that are compatible with Node, Deno and Bun have it; the rest pass options. */
+const env: Platform['env'] = (name) =>
+  (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env?.[name]
+
 const platform: Platform = {
-  name: 'edge',
-  // Workers that are compatible with Node, Deno and Bun have it; the rest pass options
-  env: (name) => (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env?.[name],
-  defaultUrl: undefined,
+  env,
+  recorder: (_, options) => new BaseRecorder(options, LISTS),
+  open(options, _, warn) {
+    if (options.transport !== undefined) return options.transport
+    const isTcp = (options.host ?? options.port) !== undefined
+    const url = options.url ?? (isTcp ? 'tcp://host:port' : env('ZIBRATO_URL'))
+    const transport = new FetchTransport({ waitingBytes: options.waitingBytes ?? 1 << 20, warn })
+    if (url) transport.connect({ url, token: options.token ?? env('ZIBRATO_TOKEN') })
+    return transport
+  },
+  lingerMs: 50,
+  closeTimeoutMs: 20_000,
 }
 
 /**
- * {@link AnyZibrato} where there are no sockets and no timers between requests: `flush` is what sends, so call it in
- * `ctx.waitUntil` at the end of each request.
+ * {@link AnyZibrato} where there are no sockets and no timers between requests: `flush` is what sends, so `instrument` the
+ * Worker, or call it in `ctx.waitUntil` at the end of each request.
  */
 export class Zibrato<Level extends string = string> extends AnyZibrato<Level> {
   /** @throws UsageError naming the option that makes no sense */

@@ -4,17 +4,18 @@ import type { Instrument } from '../instruments/instrument.ts'
 import type { Measurement } from '../measurement.ts'
 import type { InstrumentOptions, Platform, ZibratoOptions } from '../options.ts'
 import type { Defaults } from '../registry/defaults.ts'
-import type { Combine } from '../sketch/gauge.ts'
+import type { Combine } from '../sketch/combine.ts'
 import { ZmqTransport } from '../transport/zmq.ts'
 import { type Tags, type Type, seriesKey } from '../wire/series.ts'
 import { type ChildOptions, Zibrato as AnyZibrato } from '../zibrato.ts'
 import { closeOnExit } from './exit.ts'
+import { type Openers, openTransport } from './open.ts'
+import { withRegistry } from './registry.ts'
 import { TagScope } from './tag-scope.ts'
 
 const warnings = channel('zibrato:warning')
 
-const platform: Platform = {
-  name: 'node',
+const openers: Openers = {
   env: (name) => process.env[name],
   defaultUrl: 'tcp://127.0.0.1:5550',
   openTcp: ({ waitingBytes, sentBytes, ...options }) =>
@@ -27,6 +28,13 @@ const platform: Platform = {
     const timer = setInterval(call, intervalMs).unref()
     return () => clearInterval(timer)
   },
+}
+
+const platform: Platform = {
+  env: openers.env,
+  ...withRegistry,
+  open: (options, defaults, warn) => openTransport(options, defaults, warn, openers),
+  every: openers.every,
   onExit: closeOnExit,
   publishWarning: (warning) => warnings.publish(warning),
 }

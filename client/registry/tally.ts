@@ -5,6 +5,7 @@ import { Combined } from '../sketch/combined.ts'
 import { Distribution } from '../sketch/distribution.ts'
 import type { Gauge } from '../sketch/gauge.ts'
 import { Members } from '../sketch/members.ts'
+import type { Readings } from '../sketch/readings.ts'
 import { saturated } from '../sketch/saturated.ts'
 import type { Series, Type } from '../wire/series.ts'
 import { PERCENTILES, type SeriesStats, type StatsOf } from './stats.ts'
@@ -140,13 +141,13 @@ class GaugeTally extends Tally<'gauge'> {
   #others: Combined | undefined
 
   take(recorded: Instrument['recorded']): void {
-    this.#newer(recorded as Gauge)
+    this.#newer(...(recorded as Readings).newest)
   }
 
   merge(aggregate: Aggregate, { nowMs }: Span, { publisher, spanMs }: Origin): void {
     const gauge = aggregate as Gauge
     if (gauge.combine === 'last') {
-      this.#newer(gauge)
+      this.#newer(gauge.time, gauge.value)
       return
     }
     this.#others ??= new Combined(gauge.combine)
@@ -161,16 +162,16 @@ class GaugeTally extends Tally<'gauge'> {
   read(nowMs: number): StatsOf['gauge'] {
     for (const handle of this.handles) {
       ;(handle as unknown as GaugeHandle).observeNow()
-      this.#newer(handle.recorded as Gauge)
+      this.#newer(...(handle.recorded as Readings).newest)
     }
     return { value: this.#others?.value(nowMs, this.#value) ?? this.#value }
   }
 
-  #newer(gauge: Gauge): void {
+  #newer(timeMs: number, value: number): void {
     // no reading has the time 0
-    if (gauge.time === 0 || gauge.time < this.#timeMs) return
-    this.#timeMs = gauge.time
-    this.#value = gauge.value
+    if (timeMs === 0 || timeMs < this.#timeMs) return
+    this.#timeMs = timeMs
+    this.#value = value
   }
 }
 

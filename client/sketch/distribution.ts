@@ -1,5 +1,7 @@
 import { InvalidFrameError } from '../errors.ts'
 import type { Reader, Writer } from '../wire/bytes.ts'
+import type { EncodedKey } from '../wire/series.ts'
+import type { Entries, Samples } from './aggregates.ts'
 import { Bins, binOf, valueOf } from './bins.ts'
 
 /** Samples up to which a distribution keeps the values themselves, so that small samples stay exact. */
@@ -24,7 +26,7 @@ interface Surplus {
  *
  * Sums, counts and weights are plain floating point numbers.
  */
-export class Distribution {
+export class Distribution implements Samples {
   count = 0
   sum = 0
   min: number = Number.POSITIVE_INFINITY
@@ -186,6 +188,11 @@ export class Distribution {
     writer.varint(this.#rawLength)
     for (const value of this.values) writer.f64(value)
     for (const weight of this.weights ?? []) writer.f64(weight)
+  }
+
+  drain(entries: Entries, type: number, key: EncodedKey): void {
+    entries.add(type, key, this)
+    this.clear()
   }
 
   /** Merges an encoded distribution; `into` undefined only checks it. */

@@ -1,16 +1,12 @@
 import { InvalidFrameError } from '../errors.ts'
 import type { Reader, Writer } from '../wire/bytes.ts'
+import { COMBINES, type Combine } from './combine.ts'
+import { MAX_READINGS, REPEATED, SUMMARISED, encodeRepeat } from './readings.ts'
 
-/** How the newest values of several publishers become one; the position is the wire's code. */
-export const COMBINES = ['last', 'sum', 'min', 'max'] as const
-export type Combine = (typeof COMBINES)[number]
-
-/** Readings that a gauge keeps. */
-export const MAX_READINGS = 64
+export { COMBINES, type Combine } from './combine.ts'
+export { MAX_READINGS } from './readings.ts'
 
 const COMBINE_BITS = 3
-const REPEATED = 0x40
-const SUMMARISED = 0x80
 
 /**
  * The aggregate of a gauge: its readings, at most one per second of the clock, the newest 64; and count, min, max and sum
@@ -72,21 +68,6 @@ export class Gauge {
     this.#read(whole(timeMs), value)
   }
 
-  /** {@link set} by whoever knows the order: of two readings at one time the one that comes last stays, not the larger. */
-  setNext(value: number, timeMs: number): void {
-    this.#note(value)
-    const time = whole(timeMs)
-    const last = this.#length - 1
-    const kept = last < 0 ? Number.POSITIVE_INFINITY : (this.#times[last] as number)
-    // most come within the second of the one before
-    if (time >= kept && Math.floor(time / 1000) === Math.floor(kept / 1000)) {
-      this.#times[last] = time
-      this.#values[last] = value
-      return
-    }
-    this.#read(time, value, true)
-  }
-
   merge(other: Gauge): void {
     this.#combineWith(COMBINES.indexOf(other.combine))
     this.#hasRepeats ||= other.#hasRepeats
@@ -128,10 +109,7 @@ export class Gauge {
 
   /** What a live publisher sends of a combined gauge that was not set again: the value, still true at `timeMs`. */
   static encodeRepeat(writer: Writer, combine: Combine, value: number, timeMs: number): void {
-    writer.u8(COMBINES.indexOf(combine) | REPEATED)
-    writer.u8(1)
-    writer.varint(whole(timeMs))
-    writer.f64(value)
+    encodeRepeat(writer, combine, value, whole(timeMs))
   }
 
   /** Merges an encoded gauge; `into` undefined only checks it. */
@@ -197,7 +175,7 @@ export class Gauge {
     if (value > this.max) this.max = value
   }
 
-  #read(time: number, value: number, isNext = false): void {
+  #read(time: number, value: number): void {
     const times = this.#times
     const values = this.#values
     const second = Math.floor(time / 1000)
@@ -205,7 +183,7 @@ export class Gauge {
     while (place > 0 && Math.floor((times[place - 1] as number) / 1000) > second) place--
     if (place > 0 && Math.floor((times[place - 1] as number) / 1000) === second) {
       const kept = times[place - 1] as number
-      if (time > kept || (time === kept && (isNext || value > (values[place - 1] as number)))) {
+      if (time > kept || (time === kept && value > (values[place - 1] as number))) {
         times[place - 1] = time
         values[place - 1] = value
       }

@@ -1,6 +1,8 @@
 import { InvalidFrameError } from '../errors.ts'
 import type { Reader, Writer } from '../wire/bytes.ts'
 import { type Hash64, hashMember, hashMemberBytes } from '../wire/hash.ts'
+import type { EncodedKey } from '../wire/series.ts'
+import type { Entries, MemberSet } from './aggregates.ts'
 import { HyperLogLog, MAX_RANK, REGISTERS } from './hyperloglog.ts'
 
 /** Distinct members up to which their hashes are kept, so that the number is exact. */
@@ -16,7 +18,7 @@ const DENSE = 2
 const scratch: Hash64 = { high: 0, low: 0 }
 
 /** The aggregate of a set: 64-bit hashes of its members up to 1,024 of them, else a HyperLogLog. */
-export class Members {
+export class Members implements MemberSet {
   // pairs high, low in an open-addressing table; the all-zero hash is noted apart because it marks an empty place
   #table = new Int32Array(32)
   #used = 0
@@ -96,6 +98,11 @@ export class Members {
       writer.u8(rank)
       previous = register
     })
+  }
+
+  drain(entries: Entries, type: number, key: EncodedKey): void {
+    entries.add(type, key, this)
+    this.clear()
   }
 
   /** Merges encoded members; `into` undefined only checks them. */

@@ -1,4 +1,4 @@
-import type { Combine } from '../sketch/gauge.ts'
+import type { Combine } from '../sketch/combine.ts'
 import type { Tags, Type } from '../wire/series.ts'
 
 /** A frame as it leaves its maker; the bytes never change after this. */
@@ -40,6 +40,13 @@ export interface Transport {
 
   /** Resolves once what was taken so far has gone out or been given up, or after `timeoutMs`. Never rejects. */
   drain(timeoutMs: number): Promise<void>
+
+  /**
+   * Where it exists, `flush` calls it in place of `drain`: it calls `seal` before each attempt, which hands over what was
+   * recorded so far, so that things add up for as long as nothing can be sent anyway. `accepted`: whether the last attempt
+   * went well. Never rejects.
+   */
+  pull?(timeoutMs: number, seal: (accepted: boolean) => void): Promise<void>
 
   /** Drains, then lets go of everything. Idempotent. */
   close(timeoutMs: number): Promise<void>

@@ -1,7 +1,7 @@
 import { InvalidFrameError } from '../errors.ts'
 
 const encoder = new TextEncoder()
-const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+const decoder = /* @__PURE__ */ new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** UTF-8 bytes of a string; lone surrogates become U+FFFD. */
 export function utf8(text: string): Uint8Array {

@@ -201,7 +201,7 @@ export interface FrameEntry {
   readonly aggregate: Aggregate
 }
 
-const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+const decoder = /* @__PURE__ */ new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** @throws InvalidFrameError */
 export function decodeFrame(bytes: Uint8Array, start = 0, end: number = bytes.length): Frame {

@@ -47,7 +47,10 @@ export const LIMITS: Readonly<Record<'name' | 'source' | 'tagKey' | 'tagValue' |
 // oxlint-disable-next-line no-control-regex
 const FORBIDDEN = /[\0\r\n]/
 
-function checkPart(what: string, text: string, limit: number): void {
+function checkPart(what: string, text: string, limit: number, least = 1): void {
+  if (typeof text !== 'string' || text.length < least) {
+    throw new InvalidMeasurementError(`${what} must be a text${least > 0 ? ' that is not empty' : ''}`)
+  }
   if (FORBIDDEN.test(text)) {
     throw new InvalidMeasurementError(`${what} ${JSON.stringify(text)} holds a NUL or a line break; remove it`)
   }
@@ -59,17 +62,27 @@ function checkPart(what: string, text: string, limit: number): void {
   }
 }
 
+/** @throws InvalidMeasurementError when no series may have the tag */
+export function checkTag(tag: string, value: TagValue): void {
+  checkPart('tag key', tag, LIMITS.tagKey)
+  if (!tag.isWellFormed()) {
+    throw new InvalidMeasurementError(`tag key ${JSON.stringify(tag)} holds half a character; remove it`)
+  }
+  if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean') {
+    throw new InvalidMeasurementError(`tag ${JSON.stringify(tag)} must be a text, a number or a boolean`)
+  }
+  checkPart('tag value', `${value}`, LIMITS.tagValue, 0)
+}
+
 /**
  * @throws InvalidMeasurementError for an empty level, one over 64 bytes, with `|`, NUL or a line break, or that starts
  * with `#` or `?`.
  */
 export function checkLevel(level: string): void {
-  if (typeof level !== 'string' || level === '')
-    throw new InvalidMeasurementError('level must be a text such as "info"')
+  checkPart('level', level, LIMITS.level)
   if (level.includes('|') || level.startsWith('#') || level.startsWith('?')) {
     throw new InvalidMeasurementError(`level ${JSON.stringify(level)} must not hold "|" nor start with "#" or "?"`)
   }
-  checkPart('level', level, LIMITS.level)
 }
 
 /**
@@ -79,11 +92,8 @@ export function checkLevel(level: string): void {
  * @throws InvalidMeasurementError naming the part that no series may have
  */
 export function seriesKey(name: string, source: string, tags?: Tags): string {
-  if (typeof name !== 'string' || name === '')
-    throw new InvalidMeasurementError('name must be a text that is not empty')
-  if (typeof source !== 'string') throw new InvalidMeasurementError('source must be a text')
   checkPart('name', name, LIMITS.name)
-  checkPart('source', source, LIMITS.source)
+  checkPart('source', source, LIMITS.source, 0)
   let key = `${name}\0${source}\0`
   if (tags !== undefined) {
     const used = Object.keys(tags)
@@ -93,18 +103,8 @@ export function seriesKey(name: string, source: string, tags?: Tags): string {
       throw new InvalidMeasurementError(`${used.length} tags on ${JSON.stringify(name)}; the limit is ${LIMITS.tags}`)
     }
     for (const tag of used) {
-      if (tag === '') throw new InvalidMeasurementError(`a tag of ${JSON.stringify(name)} has an empty key`)
-      if (!tag.isWellFormed()) {
-        throw new InvalidMeasurementError(`tag key ${JSON.stringify(tag)} holds half a character; remove it`)
-      }
-      const value = tags[tag]
-      if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean') {
-        throw new InvalidMeasurementError(`tag ${JSON.stringify(tag)} must be a text, a number or a boolean`)
-      }
-      const text = String(value)
-      checkPart('tag key', tag, LIMITS.tagKey)
-      checkPart('tag value', text, LIMITS.tagValue)
-      key += `${tag}\0${text}\0`
+      checkTag(tag, tags[tag])
+      key += `${tag}\0${tags[tag]}\0`
     }
   }
   return key.toWellFormed()
@@ -116,13 +116,14 @@ export function byBytes(left: string, right: string): number {
   for (let index = 0; index < length; index++) {
     const a = left.charCodeAt(index)
     const b = right.charCodeAt(index)
-    if (a === b) continue
-    const aSurrogate = a >= 0xd800 && a < 0xe000
-    if (aSurrogate === (b >= 0xd800 && b < 0xe000)) return a - b
-    // surrogates stand for code points above U+FFFF
-    return aSurrogate ? 1 : -1
+    if (a !== b) return rank(a) - rank(b)
   }
   return left.length - right.length
+}
+
+// surrogates stand for code points above U+FFFF
+function rank(unit: number): number {
+  return unit >= 0xd800 && unit < 0xe000 ? unit + 0x10000 : unit
 }
 
 // `__proto__` is a tag like any other, but what `Object.create(null)` makes is a hash table inside, three times as slow
@@ -178,7 +179,7 @@ function precedes(bytes: Uint8Array, left: number, right: number): boolean {
   }
 }
 
-const decoder = new TextDecoder('utf-8', { fatal: true })
+const decoder = /* @__PURE__ */ new TextDecoder('utf-8', { fatal: true })
 
 function isUtf8(bytes: Uint8Array): boolean {
   try {

@@ -103,21 +103,23 @@ describe('the client’s README', () => {
     expect(names.length).toBeGreaterThan(10)
     const table = README.slice(README.search(/^\| option /m), README.indexOf('**At the end'))
     expect(names.filter((name) => !table.includes(`\`${name}\``))).toEqual([])
-    const client = readFileSync(join(ROOT, 'client/client.ts'), 'utf8')
-    for (const [, name = ''] of client.matchAll(/env\('(\w+)'\)/g)) expect(table).toContain(`\`${name}\``)
+    for (const file of ['client.ts', 'platform/open.ts', 'platform/edge.ts']) {
+      const text = readFileSync(join(ROOT, 'client', file), 'utf8')
+      for (const [, name = ''] of text.matchAll(/env\('(\w+)'\)/g)) expect(table).toContain(`\`${name}\``)
+    }
   })
 
   test('lists every reason for which something is dropped', () => {
     const reasons = new Set<string>()
     for (const file of [
-      'registry/recorder.ts',
+      'registry/base-recorder.ts',
       'transport/ring.ts',
       'transport/lines.ts',
-      'transport/http.ts',
+      'transport/fetch.ts',
       'transport/nowhere.ts',
     ]) {
       const text = readFileSync(join(ROOT, 'client', file), 'utf8')
-      for (const [, call = ''] of text.matchAll(/#(?:drop|reject|giveUp)\(([^\n]*)/g)) {
+      for (const [, call = ''] of text.matchAll(/#(?:drop|dropOldest|reject|giveUp)\(([^\n]*)/g)) {
         for (const [, reason = ''] of call.matchAll(/(?<!=== )'([a-z]+)'/g)) reasons.add(reason)
       }
     }

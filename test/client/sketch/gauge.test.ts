@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { COMBINES, type Combine, Gauge, MAX_READINGS } from '../../../client/sketch/gauge.ts'
+import { Readings } from '../../../client/sketch/readings.ts'
 import { Reader, Writer } from '../../../client/wire/bytes.ts'
 
 /** One set, or a repeat of an earlier one. */
@@ -111,19 +112,6 @@ describe('a gauge', () => {
     )
   })
 
-  it('keeps of two readings at one time the one that comes last, of whoever knows the order', () => {
-    fc.assert(
-      fc.property(reads, (list) => {
-        const gauge = new Gauge()
-        for (const { value, timeMs } of list) gauge.setNext(value, timeMs)
-        const { readings, count, min, max } = model(list, 'last')
-        expect(gauge.readings()).toEqual(readings)
-        expect([gauge.count, gauge.min, gauge.max]).toEqual([count, min, max])
-      }),
-      { numRuns: 300 },
-    )
-  })
-
   it('counts a repeat for nothing, and yet takes its time and value', () => {
     fc.assert(fc.property(withRepeats, (list) => expectModel(of(list), list)))
     const gauge = of([{ timeMs: START, value: 5, repeat: true }])
@@ -202,5 +190,27 @@ describe('a gauge', () => {
     const gauge = new Gauge()
     for (let index = 0; index < 3; index++) gauge.set(1.7e308, START + index)
     expect(decoded(encoded(gauge)).sum).toBe(Number.MAX_VALUE)
+  })
+})
+
+describe('the readings of a handle', () => {
+  it('are those of a gauge, but of two at one time the one that came last, and begin anew with each frame', () => {
+    fc.assert(
+      fc.property(fc.array(reads, { minLength: 1, maxLength: 3 }), fc.constantFrom(...COMBINES), (lists, combine) => {
+        const kept = new Readings(combine)
+        for (const list of lists) {
+          for (const { value, timeMs } of list) kept.set(value, timeMs)
+          const writer = new Writer()
+          kept.encode(writer)
+          expect(kept.newest).toEqual(model(list, 'last').readings.at(-1))
+          kept.clear()
+          const gauge = decoded(writer.bytes())
+          const { readings, count, min, max } = model(list, 'last')
+          expect(gauge.readings()).toEqual(readings)
+          expect([gauge.count, gauge.min, gauge.max, gauge.combine]).toEqual([count, min, max, combine])
+        }
+      }),
+      { numRuns: 300 },
+    )
   })
 })
