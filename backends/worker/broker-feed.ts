@@ -55,7 +55,7 @@ export class BrokerFeed implements Feed {
     for (const shard of shards) {
       if (this.#expected.has(shard)) continue
       this.#expected.set(shard, new Recent())
-      this.#source.subscribe(shard)
+      this.#source.watch(shard)
     }
   }
 

@@ -36,7 +36,10 @@ export interface Feed {
   /** What came of a shard and was not handed on yet. */
   rest(shard: number): Promise<readonly Fed[]>
 
-  /** What came, in the order of each shard's log; waits for `timeoutMs`, or until {@link wake}. Empty when nothing came. */
+  /**
+   * What came, in the order of each shard's log; waits for `timeoutMs` since the time that {@link clock} tells, or until
+   * {@link wake}. Empty when nothing came.
+   */
   next(timeoutMs: number): Promise<readonly Fed[]>
 
   wake(): void

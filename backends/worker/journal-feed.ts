@@ -3,8 +3,9 @@ import type { Position } from '../state/state.ts'
 import type { DeliveryLog } from './deliver.ts'
 import type { Fed, Feed } from './feed.ts'
 
-/** How often the journal is read when nothing comes. */
+/** How often the journal is read while something comes, and how rarely when nothing did; a window's end is read up to at once. */
 const POLL_MS = 50
+const LONGEST_POLL_MS = 500
 const FIRST_PAUSE_MS = 100
 const LONGEST_PAUSE_MS = 1_000
 const WARNING_MS = 10_000
@@ -29,6 +30,8 @@ export class JournalFeed implements Feed {
   #isConnected = false
   #isBehind = false
   #readMs = Number.NEGATIVE_INFINITY
+  #pollMs = POLL_MS
+  // after a failure
   #pauseMs = 0
   #isStopped = false
   #isWoken = false
@@ -71,9 +74,9 @@ export class JournalFeed implements Feed {
   }
 
   async next(timeoutMs: number): Promise<readonly Fed[]> {
-    const sinceMs = performance.now() - this.#readMs
-    const dueMs = this.#pauseMs > 0 ? this.#pauseMs : this.#isBehind ? 0 : POLL_MS
-    await this.#sleep(Math.min(timeoutMs, dueMs - sinceMs))
+    // a server that failed is not asked sooner because a window ends
+    const dueMs = this.#pauseMs > 0 ? this.#pauseMs : this.#isBehind ? 0 : Math.min(timeoutMs, this.#pollMs)
+    await this.#sleep(dueMs - (performance.now() - this.#readMs))
     const isDue = this.#pauseMs === 0 || performance.now() - this.#readMs >= this.#pauseMs
     if (this.#isStopped || !isDue) return []
     return this.#read()
@@ -143,6 +146,7 @@ export class JournalFeed implements Feed {
       else this.#readUntil.set(shard, readUntilMs)
     }
     if (fed.length > 0) this.lastMs = this.#readMs
+    this.#pollMs = fed.length > 0 ? POLL_MS : Math.min(this.#pollMs * 2, LONGEST_POLL_MS)
     return fed
   }
 

@@ -21,8 +21,12 @@ export interface OwnershipOptions {
   readonly held: () => Iterable<number>
   /** Told which shards this worker is to have and has not. */
   readonly expect: (shards: readonly number[]) => void
-  /** Takes a shard over; false while it is another worker's. */
-  readonly take: (shard: number) => Promise<boolean>
+  /**
+   * Takes a shard over; false while it is another worker's.
+   *
+   * @param isWanted whether it is still to be this worker's, when its turn comes
+   */
+  readonly take: (shard: number, isWanted: () => boolean) => Promise<boolean>
   /** Gives a shard up, so that another worker can take it. */
   readonly handOver: (shard: number) => Promise<void>
 }
@@ -193,20 +197,17 @@ export class Ownership {
     const held = new Set(this.#options.held())
     for (const shard of held) if (!wanted.has(shard)) this.#handOver(shard)
     this.#options.expect([...wanted].filter((shard) => !held.has(shard)))
-    let isWaiting = false
-    for (const shard of wanted) {
-      // to restore a large one takes its time
-      if (this.#stopping || this.#live !== live) return true
-      if (held.has(shard) || this.#handingOver.has(shard) || !this.#isDue(shard)) continue
-      if (!(await this.#take(shard))) isWaiting = true
-    }
-    return isWaiting
+    const due = [...wanted].filter((shard) => !held.has(shard) && !this.#handingOver.has(shard) && this.#isDue(shard))
+    // all at once, as each round of the worker's loop takes its time; and so does restoring a large one
+    const isWanted = (): boolean => !this.#stopping && this.#live === live
+    const taken = await Promise.all(due.map((shard) => this.#take(shard, isWanted)))
+    return taken.includes(false)
   }
 
-  async #take(shard: number): Promise<boolean> {
+  async #take(shard: number, isWanted: () => boolean): Promise<boolean> {
     const { log, take } = this.#options
     try {
-      return await take(shard)
+      return await take(shard, isWanted)
     } catch (error) {
       log.warn({ shard, error: (error as Error).message }, 'cannot take a shard, will retry')
       this.#later.set(shard, performance.now() + RETRY_MS)

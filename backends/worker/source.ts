@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { Subscriber } from 'zeromq'
 import { type CurveKeys, socketOptions } from '../../client/curve.ts'
 import { UsageError } from '../../client/errors.ts'
-import { frameTopic, replayTopic, shardTopic, topicShard } from '../../client/wire/topic.ts'
+import { frameTopic, replayTopic, shardTopic, topicShard, watchTopic } from '../../client/wire/topic.ts'
 import type { Received } from './inbox.ts'
 
 export interface SourceOptions {
@@ -34,6 +34,8 @@ export class Source {
   // the replay request of each shard, repeated by libzmq after every reconnect
   readonly #requests = new Map<number, string>()
   readonly #shards = new Set<number>()
+  // those that are to be this worker's
+  readonly #watched = new Set<number>()
   #connections = 0
   /** Messages that are neither frames nor text lines. */
   strange = 0
@@ -89,21 +91,29 @@ export class Source {
     this.#running = this.#receive(socket)
   }
 
-  /** Takes one more shard, and asks for what publishers have kept of it. */
-  add(shard: number): void {
-    this.subscribe(shard)
-    this.requestReplay(shard)
+  /**
+   * Sees what comes of a shard and takes nothing: what nobody takes waits with its publishers, for however long. Were it taken,
+   * they would forget it 15 s later, though nobody has it.
+   */
+  watch(shard: number): void {
+    if (this.#shards.has(shard) || this.#watched.has(shard)) return
+    this.#watched.add(shard)
+    this.#socket?.subscribe(watchTopic(shard))
   }
 
-  /** Takes one more shard. */
-  subscribe(shard: number): void {
-    if (this.#shards.has(shard)) return
-    this.#shards.add(shard)
-    this.#socket?.subscribe(...this.#topics(shard))
+  /** Takes one more shard, and asks for what publishers have kept of it. */
+  add(shard: number): void {
+    if (!this.#shards.has(shard)) {
+      this.#shards.add(shard)
+      this.#socket?.subscribe(...this.#topics(shard))
+    }
+    if (this.#watched.delete(shard)) this.#socket?.unsubscribe(watchTopic(shard))
+    this.requestReplay(shard)
   }
 
   /** Asks for nothing more of a shard; what is on its way still comes. */
   remove(shard: number): void {
+    if (this.#watched.delete(shard)) this.#socket?.unsubscribe(watchTopic(shard))
     if (!this.#shards.delete(shard)) return
     this.#socket?.unsubscribe(...this.#topics(shard))
     const request = this.#requests.get(shard)
@@ -134,6 +144,7 @@ export class Source {
   }
 
   async #receive(socket: Subscriber): Promise<void> {
+    const levels = this.#options.levels === undefined ? undefined : new Set(this.#options.levels)
     try {
       for await (const [topic, bundle, ...rest] of socket) {
         this.lastMs = performance.now()
@@ -142,6 +153,8 @@ export class Source {
           this.strange++
           continue
         }
+        // who watches a shard sees all of its levels
+        if (levels?.has(topic?.toString('utf8', 4, topic.length - 1) ?? '') === false) continue
         await this.#options.onBundle({ shard, bundle })
       }
     } catch (error) {

@@ -1,3 +1,6 @@
+/** How long tasks may go on before the loop has its round; there are as many as there are shards. */
+const SLICE_MS = 50
+
 /** Tasks that a loop does between two of its rounds, one after the other. */
 export class Turns {
   readonly #wake: () => void
@@ -21,9 +24,14 @@ export class Turns {
     })
   }
 
-  /** Does what waits. For the loop. */
+  /** Does what waits, for a while. For the loop. */
   async run(): Promise<void> {
-    for (const { run } of this.#waiting.splice(0)) await run()
+    const end = performance.now() + SLICE_MS
+    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
+      await next.run()
+      if (performance.now() > end) break
+    }
+    if (this.#waiting.length > 0) this.#wake()
   }
 
   /** Refuses what waits, and all that comes. */

@@ -15,9 +15,10 @@ import type { Shard, ShardFigures } from './shard.ts'
 import { ShardFactory } from './shard-factory.ts'
 import { Turns } from './turns.ts'
 
-/** On stopping, how long the source must be quiet before it is closed, and how long that is waited for. */
+/** On stopping, how long the source must be quiet before it is closed, how long that is waited for, and how often it is looked. */
 const QUIET_MS = 250
 const LAST_CALL_MS = 1_000
+const LAST_LOOK_MS = 50
 /** How long a broker that is not there keeps a worker from taking its part. */
 const CONNECTED_MS = 1_000
 /** How long it takes until a subscription has reached brokers, and what they had sent before has arrived. */
@@ -79,7 +80,7 @@ export class Worker implements AsyncDisposable {
         log,
         held: () => this.#shards.keys(),
         expect: (shards) => this.#feed.expect(shards),
-        take: (shard) => this.#turns.take(() => this.#take(shard)),
+        take: (shard, isWanted) => this.#turns.take(async () => isWanted() && (await this.#take(shard))),
         handOver: (shard) => this.#handOver(shard, ON_ITS_WAY_MS),
       })
     }
@@ -245,7 +246,8 @@ export class Worker implements AsyncDisposable {
       while (!this.#stopping || this.#feed.bytes > 0) {
         await this.#turns.run()
         const next = Math.min(...Array.from(this.#shards.values(), ({ shard, end }) => end - clock(shard)))
-        const patience = this.#stopping ? 0 : Math.max(1, Math.min(next, MISSING_MS))
+        const longest = this.#stopped === undefined ? MISSING_MS : LAST_LOOK_MS
+        const patience = this.#stopping ? 0 : Math.max(1, Math.min(next, longest))
         const entries = await this.#feed.next(patience)
         clock = await this.#feed.clock()
         await this.#merge(entries, clock)
@@ -394,6 +396,7 @@ export class Worker implements AsyncDisposable {
   /** Publishers that stop at the same moment have their last frames under way, other workers their shards. */
   async #hearLastCall(): Promise<void> {
     const since = performance.now()
+    this.#feed.wake()
     while (performance.now() - since < LAST_CALL_MS && (this.#ownership?.others ?? 0) === 0) {
       const isQuiet = performance.now() - Math.max(since, this.#feed.lastMs) > QUIET_MS
       if (isQuiet && this.#shards.size === SHARDS) return

@@ -1,4 +1,4 @@
-import { ONLOOKER_TOPICS, frameTopic, topicShard } from '../wire/topic.ts'
+import { frameTopic, isOnlookers, topicShard } from '../wire/topic.ts'
 import type { Backlog, Outgoing } from './backlog.ts'
 import { type Message, type Queue, closeMessage, emptyQueue, isWaiting } from './queue.ts'
 import type { SealedFrame, TransportStats } from './transport.ts'
@@ -167,7 +167,7 @@ export class Ring implements Backlog {
       return
     }
     if (!prefix.startsWith('#') && prefix !== '') return
-    if (ONLOOKER_TOPICS.includes(prefix)) {
+    if (isOnlookers(prefix)) {
       this.#onlookers.add(prefix)
       for (const queue of this.#queues.values()) if (queue.topic.startsWith(prefix)) this.#unshown.add(queue)
       return

@@ -28,6 +28,16 @@ export function replayTopic(shard: number, random: string): string {
  */
 export const ONLOOKER_TOPICS: readonly string[] = ['#0', '#1']
 
+/** `#0a`: what a worker subscribes to that is to own a shard soon. Until it does it sees copies, as an onlooker. */
+export function watchTopic(shard: number): string {
+  return shardTopic(shard).slice(0, -1)
+}
+
+/** Whether a subscription takes nothing: of half of the shards, or of one without what follows its number. */
+export function isOnlookers(prefix: string): boolean {
+  return /^#[01][0-9a-f]?$/.test(prefix)
+}
+
 /**
  * What a broker itself subscribes to when it starts, so that every new connection of a publisher begins with it: it sorts
  * before the subscriptions of others, which follow anew.

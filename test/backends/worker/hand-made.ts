@@ -8,6 +8,8 @@ export class HandMade {
   readonly socket: XPublisher = new XPublisher({ linger: 0, verbosity: 'allSubs', sendHighWaterMark: 0 })
   /** Topics subscribed to, in order, each time anew. */
   readonly subscriptions: string[] = []
+  /** Topics subscribed to now. */
+  readonly topics: Set<string> = new Set()
 
   constructor(port: number) {
     this.socket.connect(`tcp://127.0.0.1:${port}`)
@@ -29,7 +31,11 @@ export class HandMade {
 
   async #watch(): Promise<void> {
     for await (const [message] of this.socket) {
-      if (message?.[0] === 1) this.subscriptions.push(String(message.subarray(1)))
+      const topic = String(message?.subarray(1))
+      if (message?.[0] === 0) this.topics.delete(topic)
+      if (message?.[0] !== 1) continue
+      this.topics.add(topic)
+      this.subscriptions.push(topic)
     }
   }
 }

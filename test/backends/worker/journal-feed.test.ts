@@ -122,6 +122,30 @@ describe('a feed from the journal', () => {
     expect(feed.connections).toBe(1)
   })
 
+  test('reads less and less often while nothing comes, and at once where a window ends', async () => {
+    const journal = new Scripted()
+    const { feed } = feedOf(journal)
+    await feed.start([1])
+    const pauses: number[] = []
+    const readsOf = async (timeoutMs: number): Promise<void> => {
+      const before = performance.now()
+      await feed.next(timeoutMs)
+      pauses.push(performance.now() - before)
+    }
+    for (let read = 0; read < 5; read++) await readsOf(60_000)
+    // each waits for at least as long as it is said to; how much longer is the machine's affair
+    for (const [read, atLeast] of [0, 90, 190, 390, 490].entries()) expect(pauses[read]).toBeGreaterThanOrEqual(atLeast)
+    expect(journal.asked).toHaveLength(5)
+    // no window is to be read later because little came before it
+    await feed.next(0)
+    expect(journal.asked).toHaveLength(6)
+    journal.answers = [[{ shard: 1, entries: [entry(5)], readUntilMs: 9 }]]
+    await feed.next(0)
+    await readsOf(60_000)
+    expect(pauses.at(-1)).toBeGreaterThanOrEqual(40)
+    expect(journal.asked).toHaveLength(8)
+  })
+
   test('throws when it is not to be tried any longer, and is quiet once stopped', async () => {
     const journal = new Scripted()
     const { feed } = feedOf(journal, true)

@@ -58,6 +58,24 @@ const sum = (...backends: readonly Collecting[]): number =>
     .reduce((total, rollup) => total + (rollup.type === 'counter' ? rollup.value : 0), 0)
 
 describe('a worker that shares its shards', () => {
+  it('leaves with publishers what comes of shards whose owner is gone, until it has them', async () => {
+    const { on, broker, client } = await place()
+    const dead = { owner: 'gone', epoch: 1, until: Date.now() + 3_600_000 }
+    for (let shard = 0; shard < SHARDS; shard++) await on.client.hset(on.shardKey(shard, 'owner'), dead)
+    const backend = new Collecting()
+    const worker = await start(on, broker, backend)
+    await until(() => broker.stats().subscriptions >= SHARDS, 'it watches')
+    let recorded = count(client)
+    await client.flush()
+    expect(client.stats()).toMatchObject({ sent: 0, waiting: SHARDS })
+    for (let shard = 0; shard < SHARDS; shard++) await on.endLease(shard)
+    await until(() => worker.figures().shards === SHARDS)
+    recorded += count(client)
+    await client.close()
+    await until(() => sum(backend) === recorded)
+    expect(client.stats()).toMatchObject({ waiting: 0, dropped: {} })
+  })
+
   it('keeps those whose windows a backend has in hand until it has answered, and goes on with them meanwhile', async () => {
     const { on, broker, client } = await place()
     const [one, two] = [new Collecting(), new Collecting()]

@@ -4,7 +4,7 @@ import { Source, type SourceOptions, subscribersUrl } from '../../../backends/wo
 import { UsageError } from '../../../client/errors.ts'
 import { decodeFrame } from '../../../client/wire/frame.ts'
 import { SHARDS } from '../../../client/wire/series.ts'
-import { frameTopic, shardTopic } from '../../../client/wire/topic.ts'
+import { frameTopic, shardTopic, watchTopic } from '../../../client/wire/topic.ts'
 import { Broker } from '../../../gateway/broker/index.ts'
 import { until } from '../../until.ts'
 import { counter, frame, keyIn } from './frames.ts'
@@ -107,6 +107,29 @@ describe('a source', () => {
     for (const level of ['info', 'crit', 'criti', 'warn']) await from.send(5, level, bytes(5, level))
     await until(() => received.length === 2)
     expect(received.map(({ bundle }) => decodeFrame(bundle, 1).level)).toEqual(['crit', 'warn'])
+  })
+
+  it('sees what comes of a shard that it watches, at its levels, and takes the shard when it is added', async () => {
+    const broker = await startBroker()
+    const from = publisher(broker)
+    const { source, received } = await startSource({ at: [broker], levels: ['crit', 'wörn'] }, [])
+    source.watch(5)
+    source.watch(6)
+    await from.subscribed(watchTopic(5))
+    for (const level of ['info', 'crit', 'criti', 'wörn']) await from.send(5, level, bytes(5, level))
+    await until(() => received.length === 2)
+    expect(received.map(({ bundle }) => decodeFrame(bundle, 1).level)).toEqual(['crit', 'wörn'])
+    expect([source.strange, from.requests]).toEqual([0, []])
+    source.remove(6)
+    source.add(5)
+    await until(() => from.requests.length === 1)
+    // from here on by its levels, each once
+    await from.subscribed(frameTopic(5, 'wörn'))
+    await until(() => !from.topics.has(watchTopic(5)) && !from.topics.has(watchTopic(6)))
+    await from.send(6, 'crit', bytes(6, 'crit'))
+    await from.send(5, 'crit', bytes(5, 'crit', 2))
+    await until(() => received.length === 3)
+    expect(received[2]?.shard).toBe(5)
   })
 
   it('counts messages that are none of its own', async () => {

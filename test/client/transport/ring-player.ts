@@ -4,7 +4,7 @@ import { expect } from 'vitest'
 import { REPLAY_MS, RETRY_MS, Ring, type RingOptions, type Taken } from '../../../client/transport/ring.ts'
 import type { SealedFrame } from '../../../client/transport/transport.ts'
 import { eachFrame } from '../../../client/wire/bundle.ts'
-import { ONLOOKER_TOPICS, frameTopic, replayTopic, shardTopic } from '../../../client/wire/topic.ts'
+import { frameTopic, isOnlookers, replayTopic, shardTopic, watchTopic } from '../../../client/wire/topic.ts'
 
 export type Step =
   | {
@@ -31,6 +31,7 @@ const PREFIXES = [
   frameTopic(0, 'info'),
   frameTopic(1, 'debug'),
   '#0',
+  watchTopic(1),
   'unlike',
   '!zibrato|1|',
 ]
@@ -152,7 +153,7 @@ export class Player {
     expect(frames.length).toBe(taken.frames)
     expect(frames.length).toBeGreaterThan(0)
     // copies are for onlookers, where nobody takes the frames themselves
-    expect(taken.shown).toBe(subscribed.every((prefix) => ONLOOKER_TOPICS.includes(prefix)))
+    expect(taken.shown).toBe(subscribed.every(isOnlookers))
     if (taken.shown) return true
     const size = frames.reduce((bytes, { frame }) => bytes + frame.bytes.length, 0)
     if (frames.length > 1) expect(size).toBeLessThanOrEqual(this.#messageBytes)
