@@ -5,6 +5,7 @@ import { type ListenAddress, checkPort, hostAndPort, listenError, refuseOpen, re
 import { KernelDrops } from './kernel-drops.ts'
 import type { LineReader } from './reader.ts'
 import { settled } from './turns.ts'
+import { UdpBacklog } from './udp-backlog.ts'
 
 export interface UdpListenerOptions {
   readonly reader: LineReader
@@ -47,6 +48,7 @@ export class UdpListener implements AsyncDisposable {
   #port: number
   #socket: Socket | undefined
   #drops: KernelDrops | undefined
+  #backlog: UdpBacklog | undefined
   #bufferBytes = 0
   #packets = 0
   #bytes = 0
@@ -94,12 +96,18 @@ export class UdpListener implements AsyncDisposable {
     this.#sizeBuffer(socket)
     this.#drops = new KernelDrops(bound, this.#options.dropsEveryMs ?? 5_000, (drops) => this.#dropped(drops))
     const { reader } = this.#options
-    socket.on('message', (packet) => {
+    const take = (bytes: Uint8Array, size: number): void => {
       this.#packets++
-      this.#bytes += packet.length
-      reader.packet(packet)
+      this.#bytes += size
+      reader.packet(bytes, 0, size)
+    }
+    socket.on('message', (packet) => {
+      take(packet, packet.length)
+      this.#backlog?.read(take)
     })
-    socket.on('error', (error) => this.#options.onWarning?.(`udp: ${error.message}`))
+    const warn = (error: Error): void => this.#options.onWarning?.(`udp: ${error.message}`)
+    socket.on('error', warn)
+    this.#backlog = await UdpBacklog.find(bound, warn)
   }
 
   stats(): UdpStats {
