@@ -3,6 +3,24 @@ import { TYPE_CODE } from '../../client/wire/series.ts'
 import { AHEAD } from './json.ts'
 import type { BadLines, Fault } from './statsd-faults.ts'
 import { parseDecimal } from '../../client/wire/decimal.ts'
+import {
+  AT,
+  COLON,
+  HASH,
+  LETTER_T,
+  LINE_FEED,
+  MINUS,
+  PIPE,
+  PLUS,
+  UNDERSCORE,
+  ZERO,
+  findByte,
+  findByteWithin,
+  isBlank,
+  rateOf,
+  typeOf,
+} from './statsd-bytes.ts'
+import { NOT_PLAIN, PlainLines } from './statsd-plain.ts'
 import type { StatsdSeries } from './statsd-series.ts'
 import { type LineIdentity, hashWords } from './statsd-table.ts'
 
@@ -13,21 +31,7 @@ const MAX_COPIED = 1 << 20
 /** Digits of a timestamp at the most. */
 const MAX_DIGITS = 12
 
-const TAB = 0x09
-const LINE_FEED = 0x0a
-const CARRIAGE_RETURN = 0x0d
-const SPACE = 0x20
-const HASH = 0x23
-const PLUS = 0x2b
-const MINUS = 0x2d
-const ZERO = 0x30
-const COLON = 0x3a
-const AT = 0x40
-const LETTER_T = 0x54
-const UNDERSCORE = 0x5f
-const PIPE = 0x7c
-
-const { counter: COUNTER, meter: METER, gauge: GAUGE, timer: TIMER, histogram: HISTOGRAM, set: SET } = TYPE_CODE
+const { counter: COUNTER, meter: METER, gauge: GAUGE, timer: TIMER, set: SET } = TYPE_CODE
 
 export interface StatsdLinesOptions {
   readonly series: StatsdSeries
@@ -37,15 +41,6 @@ export interface StatsdLinesOptions {
   /** Where the hash of names starts: random, so that it is hard to choose names that collide. */
   readonly seed: number
 }
-
-/** Types' codes by their letters. */
-const LETTERS = new Uint8Array(256)
-LETTERS[0x63] = COUNTER
-LETTERS[0x6d] = METER
-LETTERS[0x67] = GAUGE
-LETTERS[0x68] = HISTOGRAM
-LETTERS[0x64] = HISTOGRAM
-LETTERS[0x73] = SET
 
 /** The line at hand: where its parts are, and what holds for all its values. */
 class Line implements LineIdentity {
@@ -89,6 +84,7 @@ export class StatsdLines {
   // lines are read here; behind them is room to take one apart
   readonly #bytes = new Uint8Array(2 * (ROOM + 4))
   readonly #view = new DataView(this.#bytes.buffer)
+  readonly #plain: PlainLines
   // read once a piece, if at all
   #nowMs = 0
 
@@ -97,6 +93,7 @@ export class StatsdLines {
     this.#bad = bad
     this.#clock = now
     this.#seed = seed
+    this.#plain = new PlainLines({ series, bytes: this.#bytes, seed, now: () => this.#now() })
   }
 
   /** Takes lines separated by line breaks; the last need not end with one. */
@@ -128,6 +125,13 @@ export class StatsdLines {
     this.#nowMs = 0
     let at = 0
     while (at < end) {
+      const plainEnd = this.#plain.take(at, end)
+      if (plainEnd !== NOT_PLAIN) {
+        this.lines++
+        this.metrics++
+        at = plainEnd + 1
+        continue
+      }
       const next = findByte(view, at, LINE_FEED)
       let lineEnd = next
       while (lineEnd > at && isBlank(bytes[lineEnd - 1] as number)) lineEnd--
@@ -331,49 +335,4 @@ export class StatsdLines {
   #now(): number {
     return (this.#nowMs ||= this.#clock())
   }
-}
-
-/** Where a byte comes next; it must come. Looks at four at a time, up to three behind it. */
-function findByte(view: DataView, start: number, byte: number): number {
-  const pattern = byte * 0x01010101
-  let at = start
-  for (;;) {
-    // zero bytes, of which the lowest is marked rightly (Mycroft)
-    const word = view.getInt32(at, true) ^ pattern
-    const zeros = (word - 0x01010101) & ~word & 0x80808080
-    if (zeros !== 0) return at + ((31 - Math.clz32(zeros & -zeros)) >> 3)
-    at += 4
-  }
-}
-
-/** Where a byte comes next before `end`, or `end`. */
-function findByteWithin(view: DataView, start: number, end: number, byte: number): number {
-  const pattern = byte * 0x01010101
-  for (let at = start; at < end; at += 4) {
-    const word = view.getInt32(at, true) ^ pattern
-    const zeros = (word - 0x01010101) & ~word & 0x80808080
-    if (zeros !== 0) return Math.min(end, at + ((31 - Math.clz32(zeros & -zeros)) >> 3))
-  }
-  return end
-}
-
-/** The code of a type, or 0. */
-function typeOf(bytes: Uint8Array, start: number, end: number): number {
-  const first = bytes[start] as number
-  if (end - start === 1) return LETTERS[first] ?? 0
-  if (end - start === 2 && first === 0x6d && bytes[start + 1] === 0x73) return TIMER
-  if (end > start && isBlank(first)) return typeOf(bytes, start + 1, end)
-  return end > start && isBlank(bytes[end - 1] as number) ? typeOf(bytes, start, end - 1) : 0
-}
-
-/** NaN for what is none. A sign is none: statsd fails on `@+0.5`. */
-function rateOf(bytes: Uint8Array, start: number, end: number): number {
-  const first = bytes[start]
-  if (first === PLUS || first === MINUS || first === SPACE || first === TAB) return Number.NaN
-  const rate = parseDecimal(bytes, start, end)
-  return rate > 0 && rate <= 1 ? rate : Number.NaN
-}
-
-function isBlank(byte: number): boolean {
-  return byte === SPACE || byte === TAB || byte === CARRIAGE_RETURN
 }

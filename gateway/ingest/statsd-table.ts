@@ -30,11 +30,12 @@ export interface LineIdentity {
 export function hashWords(view: DataView, start: number, end: number, seed: number): number {
   let hash = seed
   let at = start
-  for (; at + 4 <= end; at += 4) hash = step(hash, view.getInt32(at, true))
-  return at === end ? hash : step(hash, view.getInt32(at, true) & firstBytes(end - at))
+  for (; at + 4 <= end; at += 4) hash = hashStep(hash, view.getInt32(at, true))
+  return at === end ? hash : hashStep(hash, view.getInt32(at, true) & firstBytes(end - at))
 }
 
-function step(hash: number, word: number): number {
+/** What {@link hashWords} does with each word; of the last, bytes that do not belong to it are 0. */
+export function hashStep(hash: number, word: number): number {
   return Math.imul(((hash << 5) | (hash >>> 27)) ^ word, 0x9e3779b1)
 }
 
