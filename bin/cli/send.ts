@@ -56,12 +56,15 @@ export async function run({ settings, origins, args }: Invocation<SendSettings>)
   return isClean ? 0 : 1
 }
 
-/** Whichever was said closer to the command: `--url` or `--broker`. */
+/**
+ * Whichever was said closer to the command, `--url` or `--broker`; of two in the environment or the file the URL, as there
+ * `ZIBRATO_URL` is for clients, and `ZIBRATO_BROKER` for gateway, worker and tail.
+ */
 function targetOf({ broker, url }: SendSettings, origins: Invocation<SendSettings>['origins']): string {
   if (url === undefined) return broker
   const [rankOfUrl, rankOfBroker] = [ORIGINS.indexOf(origins.url), ORIGINS.indexOf(origins.broker)]
-  if (rankOfUrl === rankOfBroker) throw new UsageError('--url and --broker are both given; leave one out')
-  return rankOfUrl < rankOfBroker ? url : broker
+  if (rankOfUrl === 0 && rankOfBroker === 0) throw new UsageError('--url and --broker are both given; leave one out')
+  return rankOfUrl <= rankOfBroker ? url : broker
 }
 
 function sendOne(client: Zibrato, measurement: Measurement, warnings: string[]): boolean {

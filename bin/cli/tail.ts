@@ -25,16 +25,26 @@ const CONNECT_MS = 2_000
 
 /** `zibrato tail`. */
 export async function run({ settings, args }: Invocation<TailSettings>): Promise<number> {
-  const socket = await connect(settings)
+  const urls = settings.brokers.map(subscribersUrl)
+  const socket = await open(settings, urls)
   const printer = new Printer(process.stdout)
   const close = (): void => socket.close()
   for (const signal of SIGNALS) process.on(signal, close)
   void printer.gone.then(close)
-  const hint = setTimeout(
-    () => say(`no broker answers at ${settings.brokers.join(' or ')} yet; still trying, Ctrl-C gives up`),
-    CONNECT_MS,
-  )
-  socket.events.on('handshake', () => clearTimeout(hint))
+  let isHeard = false
+  const hint = setTimeout(() => {
+    // on a busy machine the answer may have come and wait behind this timer
+    setImmediate(() => {
+      if (isHeard || socket.closed) return
+      say(`no broker answers at ${settings.brokers.join(' or ')} yet; still trying, Ctrl-C gives up`)
+    })
+  }, CONNECT_MS)
+  // listened for before there can be one: what happens earlier is not told
+  socket.events.on('handshake', () => {
+    isHeard = true
+    clearTimeout(hint)
+  })
+  for (const url of urls) socket.connect(url)
   const tail = new Tail(settings, args, (line) => printer.print(line))
   try {
     for await (const [, bundle] of socket) if (bundle !== undefined) tail.show(bundle)
@@ -87,10 +97,9 @@ class Tail {
   }
 }
 
-async function connect({ brokers, curveServerKey }: TailSettings): Promise<Subscriber> {
+async function open({ curveServerKey }: TailSettings, urls: readonly string[]): Promise<Subscriber> {
   const { Subscriber } = await import('zeromq')
   const curve = await connectKeys(curveServerKey)
-  const urls = brokers.map(subscribersUrl)
   const socket = new Subscriber({
     // what is not read here in time is not to pile up in the broker either
     receiveHighWaterMark: 10_000,
@@ -98,7 +107,6 @@ async function connect({ brokers, curveServerKey }: TailSettings): Promise<Subsc
     ...socketOptions(urls, curve),
   })
   socket.subscribe(...ONLOOKER_TOPICS)
-  for (const url of urls) socket.connect(url)
   return socket
 }
 

@@ -46,6 +46,22 @@ describe('zibrato send', () => {
     expect(ground.sums('out.jsonl').get('events')).toBe(1)
   })
 
+  test('goes where the flag says, else where ZIBRATO_URL does, else to ZIBRATO_BROKER', async () => {
+    await using ground = new Playground()
+    const { program, listening } = await ground.zibrato(...UP)
+    const [here, nowhere] = [listening.broker?.publishers as string, 'tcp://127.0.0.1:1']
+    const send = ['send', 'counter', 'orders', '--timeout', '10s']
+    for (const [args, env] of [
+      [[], { ZIBRATO_URL: here, ZIBRATO_BROKER: nowhere }],
+      [['--broker', here], { ZIBRATO_URL: nowhere, ZIBRATO_BROKER: nowhere }],
+      [[], { ZIBRATO_BROKER: here }],
+    ] as const) {
+      expect(await zibrato(ground, [...send, ...args], { env })).toEqual({ code: 0, stdout: '', stderr: '' })
+    }
+    expect(await program.stop()).toBe(0)
+    expect(ground.sums('out.jsonl').get('orders')).toBe(3)
+  })
+
   test('takes lines of JSON, naming those that are no measurements', async () => {
     await using ground = new Playground()
     const { program, listening } = await ground.zibrato(...UP)
