@@ -284,8 +284,9 @@ export class BaseRecorder implements Registrar {
     // made only now: at the edge there are no random values while a module loads
     this.#publisher ??= newPublisher(this.#random)
     const { level, shard } = group
+    // nor is there a time while it loads: it reads 0
     const seq = ++group.seq
-    const bytes = this.#encoder.seal(this.#publisher, level, shard, seq, nowMs, nowMs - group.sealedMs)
+    const bytes = this.#encoder.seal(this.#publisher, level, shard, seq, nowMs, nowMs - (group.sealedMs || nowMs))
     return { bytes, level, shard, seq, closedMs: nowMs }
   }
 

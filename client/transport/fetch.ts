@@ -57,6 +57,7 @@ export class FetchTransport implements Transport {
   #awaitedUntilMs = 0
   #answered = false
   #accepted = false
+  #isWarned = false
   readonly #stats = { sent: 0, replayed: 0, unknown: 0, dropped: {} as Record<string, number> }
 
   constructor({ waitingBytes, warn }: FetchTransportOptions) {
@@ -70,13 +71,23 @@ export class FetchTransport implements Transport {
    * @throws UsageError for a url that makes no sense
    */
   connect(target: Target): void {
-    if (target.url !== this.#target?.url) {
+    if (this.#target === undefined || target.url !== this.#target.url) {
       const url = parse(target.url)
       if (url.pathname === '/') url.pathname = '/v1/metrics'
       this.#endpoint = url.href
       this.#shown = url.origin + url.pathname
     }
     this.#target = target
+  }
+
+  /** {@link connect} where `ask` says, unless it says nothing. Never throws: what is wrong is warned of, once. */
+  connectTo(ask: () => Target | undefined): void {
+    try {
+      const target = ask()
+      if (target !== undefined) this.connect(target)
+    } catch (error) {
+      this.#warnNowhere(reasonOf(error))
+    }
   }
 
   send(frames: readonly SealedFrame[]): boolean {
@@ -148,9 +159,8 @@ export class FetchTransport implements Transport {
     const entries = this.#takeBatch()
     if (entries.length === 0) return
     if (target === undefined) {
-      if (this.#drop('nowhere', entries.length) === entries.length) {
-        this.#warn({ code: 'ZIBRATO_NO_URL', message: 'no url and no ZIBRATO_URL: measurements go nowhere' })
-      }
+      this.#drop('nowhere', entries.length)
+      this.#warnNowhere('no url and no ZIBRATO_URL: measurements go nowhere')
       return
     }
     const timeout = Math.min(timeoutMs, POST_TIMEOUT_MS)
@@ -274,9 +284,15 @@ export class FetchTransport implements Transport {
     this.retryAtMs = performance.now() + Math.min(LONGEST_BACKOFF_MS, askedMs >= 0 ? askedMs : doubledMs)
   }
 
-  #drop(reason: string, count: number): number {
+  #drop(reason: string, count: number): void {
     const { dropped } = this.#stats
-    return (dropped[reason] = (dropped[reason] ?? 0) + count)
+    dropped[reason] = (dropped[reason] ?? 0) + count
+  }
+
+  #warnNowhere(message: string): void {
+    if (this.#isWarned) return
+    this.#isWarned = true
+    this.#warn({ code: 'ZIBRATO_NO_URL', message })
   }
 
   #complain(message: string): void {
@@ -290,13 +306,13 @@ export class FetchTransport implements Transport {
   }
 }
 
-function parse(text: string): URL {
-  if (text.startsWith('tcp:')) {
+function parse(text: string | undefined): URL {
+  if (text?.startsWith('tcp:')) {
     throw new UsageError(
       `Zibrato: ${text} needs raw sockets, which there are none of here; use the gateway's https:// url`,
     )
   }
-  if (!/^https?:/.test(text) || !URL.canParse(text)) {
+  if (text === undefined || !/^https?:/.test(text) || !URL.canParse(text)) {
     throw new UsageError(`Zibrato: url ${JSON.stringify(text)} is none; write https://host`)
   }
   const url = new URL(text)

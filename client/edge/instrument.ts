@@ -1,0 +1,95 @@
+import { FetchTransport } from '../transport/fetch.ts'
+import type { Post, Target } from '../transport/post.ts'
+import type { Zibrato } from '../zibrato.ts'
+import { Invocations } from './invocations.ts'
+
+/** Where a Worker's measurements go. */
+export interface Gateway {
+  /** `https://host`, or a full path. Not needed with a binding. */
+  readonly url?: string | undefined
+  readonly token?: string | undefined
+  /** A service binding to the gateway, called in place of the URL. */
+  readonly binding?: { fetch: (...args: never[]) => Promise<unknown> } | undefined
+}
+
+export interface InstrumentedWorkerOptions {
+  /** Whether to count requests, errors and cold starts, and to time requests. Default true. */
+  readonly metrics?: boolean | undefined
+  /**
+   * The pattern of a request's route, such as `/users/:id`; undefined leaves the tag out. Asked once the response is there. It
+   * must take few values: never the path itself. Default: no tag.
+   */
+  readonly route?: ((request: Request) => string | undefined) | undefined
+}
+
+/** What the second argument of a Worker's handlers is. */
+export type EnvOf<Worker> = Worker extends { fetch?: infer Fetch }
+  ? NonNullable<Fetch> extends (request: never, env: infer Env, ...rest: never[]) => unknown
+    ? Env
+    : unknown
+  : unknown
+
+type Handler = (...args: unknown[]) => unknown
+
+/**
+ * A Worker like `worker` that sends what it measured with `z` in `ctx.waitUntil` after each event. Responses, streams and errors
+ * are what they were, and wait for nothing. `fetch`, `scheduled` and `queue` are measured, unless told not to: the counters
+ * `worker.requests`, `worker.errors` and `worker.cold_starts`, and the timer `worker.duration`.
+ *
+ * @param gateway says from each event's environment where to send; default its `ZIBRATO_URL` and `ZIBRATO_TOKEN`. Never mind what
+ * it answers or throws: the Worker works as it did, and one warning says what is wrong
+ */
+export function instrument<Worker extends object>(
+  z: Zibrato<string>,
+  worker: Worker,
+  gateway: (env: EnvOf<Worker>) => Gateway | undefined = fromVariables,
+  options: InstrumentedWorkerOptions = {},
+): Worker {
+  const transport = z.transport instanceof FetchTransport ? z.transport : undefined
+  const invocations = options.metrics === false ? undefined : new Invocations(z, options.route)
+  // what is not measured is the worker's own, by inheritance
+  const wrapped = Object.create(worker) as Record<string, Handler>
+  for (const kind of ['fetch', 'scheduled', 'queue'] as const) {
+    const handler = (worker as Record<string, unknown>)[kind]
+    if (typeof handler !== 'function') continue
+    wrapped[kind] = (...args) => {
+      const [event, env, ctx] = args
+      transport?.connectTo(() => targetOf(gateway(env as EnvOf<Worker>)))
+      const ended = invocations?.begin(kind, event)
+      const finish = (failed: boolean, result?: unknown): void => {
+        ended?.(failed, result)
+        const flushed = z.flush()
+        // called on its object, which the runtime insists on
+        ;(ctx as { waitUntil?: (promise: Promise<void>) => void } | undefined)?.waitUntil?.(flushed)
+      }
+      let result: unknown
+      try {
+        result = Reflect.apply(handler, worker, args)
+      } catch (error) {
+        finish(true)
+        throw error
+      }
+      // asked first, and yet what the runtime gets is the handler's own promise
+      if (result instanceof Promise) {
+        result.then(
+          (value) => finish(false, value),
+          () => finish(true),
+        )
+      } else finish(false, result)
+      return result
+    }
+  }
+  return wrapped as Worker
+}
+
+function fromVariables(env: unknown): Gateway | undefined {
+  const { ZIBRATO_URL: url, ZIBRATO_TOKEN: token } = env as Record<string, string | undefined>
+  return url === undefined ? undefined : { url, token }
+}
+
+function targetOf(gateway: Gateway | undefined): Target | undefined {
+  if (gateway === undefined) return undefined
+  const { url, token, binding } = gateway
+  if (binding === undefined) return { url: url as string, token }
+  return { url: url ?? 'https://zibrato', token, fetch: (...args) => (binding.fetch as Post)(...args) }
+}
