@@ -25,8 +25,8 @@ const INSTRUMENTED = `
 `
 
 test.each([
-  ['counters, gauges, timers and the fetch transport', PROGRAM, 10_000],
-  ['an instrumented Worker', INSTRUMENTED, 10_700],
+  ['counters, gauges, timers and the fetch transport', PROGRAM, 10_240],
+  ['an instrumented Worker', INSTRUMENTED, 10_752],
 ])('a program with %s takes few bytes to load', async (what, contents, most) => {
   const { outputFiles, metafile } = await build({
     stdin: { contents, resolveDir: '/' },
