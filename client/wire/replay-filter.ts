@@ -88,6 +88,19 @@ export class ReplayFilter {
     return this.#fill(slot, seq) ? 'new' : 'replay'
   }
 
+  /** Whether {@link admit} would take a frame for a replay; `unknown` when it has not heard of its publisher. */
+  judge(publisher: Publisher, level: string, seq: number): 'new' | 'replay' | 'unknown' {
+    const code = this.#levelCodes.get(level)
+    const slot = code === undefined ? -1 : this.#find(publisher.high, publisher.low, code)
+    if (slot < 0) return 'unknown'
+    if (seq > (this.#highests[slot] as number)) return 'new'
+    const ranges = this.#missing.get(slot) ?? []
+    for (let index = 0; index < ranges.length; index += 2) {
+      if (seq >= (ranges[index] as number) && seq <= (ranges[index + 1] as number)) return 'new'
+    }
+    return 'replay'
+  }
+
   /** Forgets publishers not heard of for 10 minutes; what they still owed is lost. */
   forget(nowMs: number): void {
     this.#forgotMs = Math.max(nowMs, this.#forgotMs)

@@ -128,7 +128,10 @@ describe('ReplayFilter', () => {
         const stream = streams[below(random, streams.length)] as Stream
         nowMs += below(random, 3000)
         const seq = arrival(random, stream, badness)
+        const isKnown = naive.publishers.has(`${stream.id} ${stream.level}`)
+        const judged = filter.judge(publisherOf(stream.id), stream.level, seq)
         const answer = filter.admit(publisherOf(stream.id), stream.level, seq, nowMs)
+        expect(judged).toBe(isKnown ? answer : 'unknown')
         expect(answer).toBe(naive.admit(`${stream.id} ${stream.level}`, seq, nowMs))
         if (step % 50 === 0) {
           if (random() < 0.2) nowMs += REMEMBERED_MS - below(random, 60_000)
