@@ -8,6 +8,9 @@ export type Encoding = 'gzip' | 'deflate' | 'br'
  */
 export type Decompress = (encoding: Encoding, bytes: Uint8Array, take: (piece: Uint8Array) => void) => Promise<void>
 
+/** Compressed bytes that are decompressed at once: some 4 MiB at the most. */
+const FED_BYTES = 4_096
+
 export interface LimitOptions {
   /** Bytes of a body at the most, before and after decompression; default 4 MiB. */
   readonly maxBodyBytes?: number
@@ -159,9 +162,38 @@ async function eachPiece(request: Request, take: (piece: Uint8Array) => void): P
   }
 }
 
+/**
+ * The platform's own. That of Workers decompresses what it is given before anybody reads, a thousandfold at worst, so it is
+ * given little at a time, and more when that has been read.
+ */
 async function decompressWeb(encoding: Encoding, bytes: Uint8Array, take: (piece: Uint8Array) => void): Promise<void> {
-  const source = new Blob([bytes as Uint8Array<ArrayBuffer>]).stream()
-  await eachOf(source.pipeThrough(new DecompressionStream(encoding as CompressionFormat)), take)
+  const { readable, writable } = new DecompressionStream(encoding as CompressionFormat)
+  const writer = writable.getWriter()
+  let isOver = false
+  let pieces = 0
+  const feed = async (): Promise<void> => {
+    for (let at = 0; at < bytes.length; at += FED_BYTES) {
+      await writer.write(bytes.subarray(at, at + FED_BYTES) as Uint8Array<ArrayBuffer>)
+      if (isOver) return
+      // the last needs no waiting for
+      if (at + FED_BYTES >= bytes.length) break
+      for (let before = -1; before !== pieces && !isOver;) {
+        before = pieces
+        await new Promise((resolve) => setTimeout(resolve, 0))
+      }
+    }
+    await writer.close()
+  }
+  // what goes wrong with this goes wrong with reading, too
+  feed().catch(() => {})
+  try {
+    await eachOf(readable, (piece) => {
+      pieces++
+      take(piece)
+    })
+  } finally {
+    isOver = true
+  }
 }
 
 async function eachOf(stream: ReadableStream<Uint8Array>, take: (piece: Uint8Array) => void): Promise<void> {
