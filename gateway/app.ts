@@ -5,7 +5,9 @@ import { Intake, type IntakeOptions } from './intake.ts'
 
 export interface AppOptions extends IntakeOptions {
   /** More of Prometheus' text for `/metrics`: what broker and worker of the same process say of themselves. */
-  readonly metrics?: () => string
+  readonly metrics?: () => string | Promise<string>
+  /** Why what is taken cannot go out, where it takes asking others; `/readyz` says it. */
+  readonly obstacle?: () => Promise<string | undefined>
   /** More paths, and what answers GET there; as with `/metrics`, no token is asked for. */
   readonly routes?: Readonly<Record<string, (request: Request) => Response | Promise<Response>>>
   /** Told what went wrong inside; the client hears only that something did. */
@@ -41,13 +43,13 @@ export function createApp(options: AppOptions): Hono {
     respond(await intake.answer(req.raw, (name) => header(req.raw, env, name))),
   )
   app.get('/healthz', () => toResponse({ status: 200, body: '{"status":"ok"}' }))
-  app.get('/readyz', () => {
-    const obstacle = intake.obstacle()
+  app.get('/readyz', async () => {
+    const obstacle = intake.obstacle() ?? (await options.obstacle?.())
     if (obstacle === undefined) return toResponse({ status: 200, body: '{"status":"ready"}' })
     return toResponse(refuse('not_ready', obstacle, { 'retry-after': '1' }))
   })
-  app.get('/metrics', (context: Context) => {
-    const text = figures(intake, answered) + (options.metrics?.() ?? '')
+  app.get('/metrics', async (context: Context) => {
+    const text = figures(intake, answered) + ((await options.metrics?.()) ?? '')
     return context.body(text, 200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' })
   })
   const routes = Object.entries(options.routes ?? {})

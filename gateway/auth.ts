@@ -24,7 +24,8 @@ const REMEMBERED = 1_000
 export class Tokens {
   readonly size: number
   readonly #specs: readonly TokenSpec[]
-  #digests: Promise<readonly Uint8Array[]> | undefined
+  // Not their promise: on Workers no request may wait for another one's.
+  #digests: readonly Uint8Array[] | undefined
   // Only valid headers are remembered, so that strangers can neither fill this nor learn from how long it takes.
   readonly #valid = new Map<string, Token>()
 
@@ -60,10 +61,11 @@ export class Tokens {
     if (header === undefined || header.length > 2_048 || header.slice(0, 7).toLowerCase() !== 'bearer ')
       return undefined
     const digest = await sha256(header.slice(7).trim())
-    this.#digests ??= Promise.all(this.#specs.map(({ secret }) => sha256(secret)))
+    const digests = this.#digests ?? (await Promise.all(this.#specs.map(({ secret }) => sha256(secret))))
+    this.#digests = digests
     let found = -1
     // every token is looked at to its end, whichever matches
-    for (const [index, expected] of (await this.#digests).entries()) {
+    for (const [index, expected] of digests.entries()) {
       let difference = 0
       for (let at = 0; at < expected.length; at++) difference |= (expected[at] as number) ^ (digest[at] as number)
       if (difference === 0) found = index

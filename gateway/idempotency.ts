@@ -55,12 +55,10 @@ export class IdempotencyKeys {
    * The remembered answer, or else that of `work`, which is remembered if it took anything (2xx). While another post with
    * the key is in flight, waits for how that ends.
    *
-   * @throws Refusal `invalid_key` for a key that is empty or too long, `overloaded` at a bound
+   * @throws Refusal as {@link checkKey} does, and `overloaded` at a bound
    */
   async answer(token: string, key: string, work: () => Promise<Answer>): Promise<Answer> {
-    if (key === '' || key.length > KEY) {
-      throw new Refusal('invalid_key', `Idempotency-Key must have 1 to ${KEY} characters`)
-    }
+    checkKey(key)
     const id = await hash(`${token}\0${key}`)
     for (;;) {
       const known = this.#find(id) ?? (await this.#flying.get(id))
@@ -125,6 +123,12 @@ export class IdempotencyKeys {
       this.#bytes -= bytes
     }
   }
+}
+
+/** @throws Refusal `invalid_key` for a key that is empty or too long */
+export function checkKey(key: string): void {
+  if (key !== '' && key.length <= KEY) return
+  throw new Refusal('invalid_key', `Idempotency-Key must have 1 to ${KEY} characters`)
 }
 
 function withResolvers<Value>(): { promise: Promise<Value>; resolve: (value: Value) => void } {

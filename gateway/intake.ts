@@ -1,7 +1,7 @@
 import { BUNDLE_TYPE } from '../client/wire/bundle.ts'
 import { type Answer, Refusal, refuse, unavailable } from './answers.ts'
 import type { Token, Tokens } from './auth.ts'
-import { IdempotencyKeys, type IdempotencyOptions } from './idempotency.ts'
+import { IdempotencyKeys, type IdempotencyOptions, checkKey } from './idempotency.ts'
 import { ingestBundle } from './ingest/bundle.ts'
 import { type Rules, ingestJson } from './ingest/json.ts'
 import type { Ingested, Sink } from './ingest/sink.ts'
@@ -16,6 +16,11 @@ export interface IntakeOptions extends LimitOptions {
   /** Measurements or frames in one body at the most; default 20,000. */
   readonly maxMeasurements?: number
   readonly idempotency?: IdempotencyOptions
+  /**
+   * Whether repeats are told by the identity that `sink.keyed` gives them, and by nothing else: where one request must not
+   * wait for another, as on Workers. Default false: answers are remembered here too.
+   */
+  readonly keyedOnly?: boolean
   /** Whether nothing new is to be taken in, because the listener is closing. */
   readonly closing?: () => boolean
   /** ms since the epoch. */
@@ -41,6 +46,7 @@ export class Intake {
   readonly #reader: BodyReader
   readonly #rules: Omit<Rules, 'levels'>
   readonly #closing: () => boolean
+  readonly #keyedOnly: boolean
   readonly #kinds = new Map<string, Kind | undefined>()
 
   constructor(options: IntakeOptions) {
@@ -54,6 +60,7 @@ export class Intake {
       now: options.now ?? Date.now,
     }
     this.#closing = options.closing ?? (() => false)
+    this.#keyedOnly = options.keyedOnly ?? false
   }
 
   /** Whether posts are taken now; if not, why. */
@@ -73,9 +80,10 @@ export class Intake {
         this.#tokens === undefined ? undefined : await this.#authorize(this.#tokens, header('authorization'))
       const kind = this.#kind(header('content-type'))
       const key = header('idempotency-key')
+      if (key !== undefined) checkKey(key)
       const identity = key === undefined ? undefined : `${token?.name ?? ''}\0${key}`
       const work = (): Promise<Answer> => this.#take(request, kind, token, identity, header)
-      return await (key === undefined ? work() : this.keys.answer(token?.name ?? '', key, work))
+      return await (key === undefined || this.#keyedOnly ? work() : this.keys.answer(token?.name ?? '', key, work))
     } catch (error) {
       if (error instanceof Refusal) return refuse(error.code, error.message, error.headers)
       throw error
