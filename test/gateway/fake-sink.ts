@@ -40,13 +40,13 @@ export class FakeSink implements Sink {
   }
 }
 
-/** A valid frame of one counter. */
+/** A valid frame of one counter, which may have `many` entries. */
 export function counterFrame(
-  options: { name?: string; level?: string; seq?: number; value?: number } = {},
+  options: { name?: string; level?: string; seq?: number; value?: number; publisher?: number; many?: number } = {},
 ): Uint8Array {
-  const { name = 'orders', level = 'info', seq = 1, value = 1 } = options
+  const { name = 'orders', level = 'info', seq = 1, value = 1, publisher = 2, many = 1 } = options
   const key = encodeKey(seriesKey(name, 'web'))
   const encoder = new FrameEncoder()
-  encoder.add(1, key, new Sum(value))
-  return encoder.seal({ high: 1, low: 2 }, level, key.shard, seq, 1_700_000_000_000, 5_000)
+  for (let entry = 0; entry < many; entry++) encoder.add(1, key, new Sum(value))
+  return encoder.seal({ high: 1, low: publisher }, level, key.shard, seq, 1_700_000_000_000, 5_000)
 }

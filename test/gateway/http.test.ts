@@ -2,6 +2,16 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { BUNDLE_TYPE, encodeBundle } from '../../client/wire/bundle.ts'
 import { type Gateway, type GatewayOptions, startGateway } from '../../gateway/index.ts'
 import { FakeSink, counterFrame } from './fake-sink.ts'
+import {
+  GOOD as good,
+  JSON_TYPES,
+  NO_PATHS,
+  NO_TOKENS,
+  OTHER_TYPES,
+  UNREADABLE,
+  WRONG_METHODS,
+  badMeasurements,
+} from './posts.ts'
 
 let sink: FakeSink
 let gateway: Gateway
@@ -28,8 +38,6 @@ function post(body: unknown, headers: Record<string, string> = {}): Promise<Resp
     body: (raw ? body : JSON.stringify(body)) as BodyInit,
   })
 }
-
-const good = { type: 'counter', name: 'orders', value: 1 }
 
 async function expectError(response: Response, status: number, code: string): Promise<string> {
   const body = (await response.json()) as { error: { code: string; message: string } }
@@ -77,48 +85,12 @@ describe('JSON measurements', () => {
     expect(sink.measurements).toEqual([{ ...good, source: 'web' }])
   })
 
-  test.each([
-    ['application/json; charset=utf-8'],
-    ['Application/JSON; charset="UTF-8"'],
-    ['application/vnd.example.v1+json'],
-  ])('are read as %s', async (type) => {
+  test.each(JSON_TYPES)('are read as %s', async (type) => {
     expect((await post([good], { 'content-type': type })).status).toBe(202)
   })
 
   test('that are bad are named, each by index and reason, and take no neighbour along', async () => {
-    const ahead = Date.now() / 1000 + 10_000
-    const bad: [unknown, string][] = [
-      [null, 'a measurement is an object'],
-      [17, 'a measurement is an object'],
-      [[good], 'a measurement is an object'],
-      [{ ...good, type: 'counters' }, 'type must be'],
-      [{ ...good, type: 1 }, 'type must be'],
-      [{ ...good, type: '__proto__' }, 'type must be'],
-      [{ ...good, name: undefined }, 'name must be'],
-      [{ ...good, name: '' }, 'name must be'],
-      [{ ...good, name: 'x'.repeat(256) }, 'longer than 255 bytes'],
-      [{ ...good, name: 'a\nb' }, 'line break'],
-      [{ ...good, value: undefined }, 'value must be a finite number'],
-      [{ ...good, value: '1' }, 'value must be a finite number'],
-      [{ ...good, value: null }, 'value must be a finite number'],
-      [{ type: 'set', name: 's', value: {} }, 'value of a set'],
-      [{ ...good, level: 'a|b' }, 'level'],
-      [{ ...good, level: '#00' }, 'level'],
-      [{ ...good, level: 5 }, 'level'],
-      [{ ...good, source: 5 }, 'source must be a text'],
-      [{ ...good, tags: 'route' }, 'tags must be an object'],
-      [{ ...good, tags: ['route'] }, 'tags must be an object'],
-      [{ ...good, tags: { route: null } }, 'tag "route"'],
-      [{ ...good, tags: { '': 'x' } }, 'empty key'],
-      [{ ...good, rate: 0 }, 'rate must be'],
-      [{ ...good, rate: 1.5 }, 'rate must be'],
-      [{ type: 'gauge', name: 'g', value: 1, rate: 0.5 }, 'rate does not apply'],
-      [{ ...good, unit: 'ms' }, 'unit does not apply'],
-      [{ type: 'timer', name: 't', value: 1, unit: 'min' }, 'unit must be'],
-      [{ ...good, timestamp: 'now' }, 'timestamp must be'],
-      [{ ...good, timestamp: -1 }, 'timestamp must be'],
-      [{ type: 'gauge', name: 'g', value: 1, timestamp: ahead }, 'seconds ahead'],
-    ]
+    const bad = badMeasurements()
     const response = await post(bad.flatMap(([measurement]) => [good, measurement]))
     expect(response.status).toBe(202)
     const { accepted, rejected } = (await response.json()) as {
@@ -151,16 +123,7 @@ describe('JSON measurements', () => {
     expect(await (await post([])).json()).toEqual({ accepted: 0, rejected: [] })
   })
 
-  test.each([
-    ['nothing', ''],
-    ['no JSON', '[{"type":'],
-    ['a JSON text', '"counter"'],
-    ['null', 'null'],
-    ['a number', '5'],
-    ['an object without measurements', '{"type":"counter","name":"c","value":1}'],
-    ['measurements that are no array', '{"measurements":{}}'],
-    ['bytes that are no UTF-8', new Uint8Array([0x5b, 0x22, 0xff, 0x22, 0x5d])],
-  ])('whose body is %s are unreadable', async (_, body) => {
+  test.each(UNREADABLE)('whose body is %s are unreadable', async (_, body) => {
     await expectError(await post(body), 400, 'unreadable')
     expect(sink.measurements).toEqual([])
   })
@@ -222,12 +185,9 @@ describe('bundles', () => {
 })
 
 describe('a post is refused', () => {
-  test.each([['text/plain'], ['application/x-www-form-urlencoded'], ['application/json; charset=latin1'], ['']])(
-    'as unsupported when it is %j',
-    async (type) => {
-      await expectError(await post(new TextEncoder().encode('[]'), { 'content-type': type }), 415, 'unsupported_type')
-    },
-  )
+  test.each(OTHER_TYPES)('as unsupported when it is %j', async (type) => {
+    await expectError(await post(new TextEncoder().encode('[]'), { 'content-type': type }), 415, 'unsupported_type')
+  })
 
   test('with 503 and Retry-After while the sink is full', async () => {
     sink.full = true
@@ -262,15 +222,7 @@ describe('tokens', () => {
     }),
   )
 
-  test.each([
-    [undefined],
-    ['Bearer hunter'],
-    ['Bearer hunter22'],
-    ['Basic hunter2'],
-    ['hunter2'],
-    ['Bearer '],
-    ['Bearer shop'],
-  ])('keep %j out', async (authorization) => {
+  test.each(NO_TOKENS)('keep %j out', async (authorization) => {
     const response = await post([good], authorization === undefined ? {} : { authorization })
     expect(response.headers.get('www-authenticate')).toContain('Bearer')
     const message = await expectError(response, 401, 'unauthorized')
@@ -341,14 +293,7 @@ describe('the other paths', () => {
   })
 
   test('name the methods that are allowed', async () => {
-    for (const [path, method, allow] of [
-      ['/v1/metrics', 'GET', 'POST'],
-      ['/v1/metrics', 'PUT', 'POST'],
-      ['/v1/metrics', 'DELETE', 'POST'],
-      ['/healthz', 'POST', 'GET, HEAD'],
-      ['/readyz', 'DELETE', 'GET, HEAD'],
-      ['/metrics', 'PUT', 'GET, HEAD'],
-    ] as const) {
+    for (const [path, method, allow] of WRONG_METHODS) {
       const response = await fetch(gateway.url + path, { method })
       expect(response.headers.get('allow')).toBe(allow)
       await expectError(response, 405, 'method_not_allowed')
@@ -357,7 +302,7 @@ describe('the other paths', () => {
   })
 
   test('are not found when there are none', async () => {
-    for (const path of ['/', '/v1/metric', '/v1/metrics/x', '/%00']) {
+    for (const path of NO_PATHS) {
       await expectError(await fetch(gateway.url + path, { method: 'POST', body: '{}' }), 404, 'not_found')
     }
   })
