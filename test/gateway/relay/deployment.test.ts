@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
+import { build } from 'esbuild'
 import { afterEach, describe, expect, test } from 'vitest'
 import { BUNDLE_TYPE, encodeBundle } from '../../../client/wire/bundle.ts'
 import { until } from '../../until.ts'
@@ -87,6 +88,24 @@ describe('a deployment', () => {
     await until(async () => (await relay.figures()).forwarded === 1, 'it is forwarded')
     expect(upstream.seqs).toEqual([1])
   })
+})
+
+test('a Worker project of its own exports the relay from the package', async () => {
+  const { outputFiles } = await build({
+    stdin: { contents: `export { default, Relay } from 'zibrato/relay'`, resolveDir: ROOT },
+    bundle: true,
+    format: 'esm',
+    platform: 'neutral',
+    write: false,
+  })
+  const text = outputFiles[0]?.text ?? ''
+  const { default: worker, Relay } = (await import(`data:text/javascript,${encodeURIComponent(text)}`)) as {
+    default: { fetch(request: Request, env: object, context: object): Promise<Response> }
+    Relay: unknown
+  }
+  expect(Relay).toBeTypeOf('function')
+  const response = await worker.fetch(new Request('https://relay/readyz'), {}, { waitUntil: () => {} })
+  expect([response.status, await response.text()]).toEqual([503, expect.stringContaining('RELAY: the binding')])
 })
 
 describe('wrangler.toml', () => {

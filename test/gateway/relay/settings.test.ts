@@ -1,4 +1,8 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { type ObjectFigures, relayMetrics } from '../../../gateway/relay/figures.ts'
+import { newProgress } from '../../../gateway/relay/progress.ts'
 import type { ObjectNamespace } from '../../../gateway/relay/runtime.ts'
 import { type RelayEnv, parseSettings } from '../../../gateway/relay/settings.ts'
 
@@ -57,5 +61,28 @@ describe('settings of the relay', () => {
     const parse = (): unknown => parseSettings({ ...env, ...given } as RelayEnv)
     expect(parse).toThrow(message)
     expect(parse).not.toThrow('s3cret')
+  })
+})
+
+describe('the documentation of the relay', () => {
+  const root = join(import.meta.dirname, '../../..')
+  const readme = readFileSync(join(root, 'gateway/relay/README.md'), 'utf8')
+
+  test('has every setting, and wrangler.toml those that are neither secrets nor bindings', () => {
+    const asked = new Set<string>()
+    parseSettings(new Proxy(env, { get: (target, name) => (asked.add(String(name)), Reflect.get(target, name)) }))
+    expect(asked.size).toBeGreaterThan(9)
+    const toml = readFileSync(join(root, 'wrangler.toml'), 'utf8')
+    for (const name of asked) {
+      expect(readme).toContain(`| \`${name}\``)
+      expect(toml).toContain(name)
+    }
+  })
+
+  test('has every figure', () => {
+    const figures: ObjectFigures = { ...newProgress(), frames: 1, bytes: 2, waitedMs: 3, publishers: 4 }
+    const names = Array.from(relayMetrics([figures]).matchAll(/^# TYPE zibrato_relay_(\S+)/gm), ([, name]) => name)
+    expect(names.length).toBeGreaterThan(9)
+    for (const name of names) expect(readme).toMatch(new RegExp(`\`${name}(\\{\\w+\\})?\``))
   })
 })
