@@ -35,7 +35,7 @@ const platform: Platform = {
   ...withRegistry,
   open: (options, defaults, warn) => openTransport(options, defaults, warn, openers),
   every: openers.every,
-  onExit: closeOnExit,
+  onExit: (client) => closeOnExit(client),
   publishWarning: (warning) => warnings.publish(warning),
 }
 

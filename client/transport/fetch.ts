@@ -12,6 +12,8 @@ const POST_BYTES = 512_000
 const POST_TIMEOUT_MS = 10_000
 const FIRST_BACKOFF_MS = 200
 const LONGEST_BACKOFF_MS = 30_000
+/** How long a gateway is given to answer what is posted after a pause, at the least, where there is twice that time. */
+const ENOUGH_MS = 1_000
 /** How much longer than planned a request may take before it is taken for one that was cut off. */
 const GRACE_MS = 5_000
 
@@ -119,7 +121,7 @@ export class FetchTransport implements Transport {
       const { retryAtMs } = this
       if (retryAtMs > nowMs) {
         // one waits for all, and sends what has come together by then
-        if (retryAtMs > deadlineMs || nowMs < this.#awaitedUntilMs) return
+        if (isTooLate(retryAtMs, deadlineMs) || nowMs < this.#awaitedUntilMs) return
         this.#awaitedUntilMs = retryAtMs + GRACE_MS
         await sleep(retryAtMs - nowMs)
         this.#awaitedUntilMs = 0
@@ -133,6 +135,8 @@ export class FetchTransport implements Transport {
   }
 
   async close(timeoutMs: number): Promise<void> {
+    // the last chance, so it is not waited for a better one
+    this.retryAtMs = 0
     await this.drain(timeoutMs)
     if (this.closed) return
     this.closed = true
@@ -304,6 +308,12 @@ export class FetchTransport implements Transport {
     const token = this.#target?.token
     return token === undefined || token === '' ? text : text.replaceAll(token, '***')
   }
+}
+
+/** Whether a post at `ms` would most likely be cut off at the deadline, and then be taken for one more failure. */
+export function isTooLate(ms: number, deadlineMs: number): boolean {
+  const leftMs = deadlineMs - performance.now()
+  return ms > deadlineMs - Math.min(leftMs / 2, ENOUGH_MS)
 }
 
 function parse(text: string | undefined): URL {

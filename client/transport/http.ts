@@ -1,6 +1,6 @@
 import type { Platform } from '../options.ts'
 import { sleep } from '../sleep.ts'
-import { FetchTransport, type FetchTransportOptions } from './fetch.ts'
+import { FetchTransport, type FetchTransportOptions, isTooLate } from './fetch.ts'
 import type { PostRequest, Target } from './post.ts'
 import type { SealedFrame } from './transport.ts'
 
@@ -54,7 +54,7 @@ export class HttpTransport extends FetchTransport {
     while (this.waiting.length > 0 || this.inFlight.size > 0) {
       const leftMs = deadlineMs - performance.now()
       const pauseMs = this.retryAtMs - performance.now()
-      if (leftMs <= 0 || pauseMs > leftMs) return
+      if (leftMs <= 0 || (pauseMs > 0 && isTooLate(this.retryAtMs, deadlineMs))) return
       if (pauseMs > 0) await sleep(pauseMs)
       else if (this.inFlight.size === 0) await this.post(leftMs)
       else await atMost(leftMs, Promise.all(this.#posts))

@@ -175,6 +175,33 @@ describe('a client over HTTP', () => {
     expect(z.stats()).toMatchObject({ sent: 1, replayed: 1, waiting: 0, dropped: {} })
   })
 
+  test('does not post so late that there is no time for an answer', async () => {
+    let posts = 0
+    let cutOff = 0
+    const transport = edge({
+      fetch: (_, { signal }) =>
+        new Promise((resolve, reject) => {
+          const status = ++posts <= 2 ? 503 : 202
+          const cut = (): void => {
+            cutOff++
+            reject(signal.reason as Error)
+          }
+          signal.addEventListener('abort', cut)
+          setTimeout(() => {
+            signal.removeEventListener('abort', cut)
+            resolve(new Response('{}', { status }))
+          }, 60)
+        }),
+    })
+    transport.send([frame()])
+    // each drain is shorter than the pause after the second failure
+    await until(async () => {
+      await transport.drain(240)
+      return transport.stats().waiting === 0
+    })
+    expect([posts, cutOff]).toEqual([3, 0])
+  })
+
   test('sends the same bytes again when the connection is reset after they were accepted', async () => {
     gateway.next.push((_, response) => response.destroy())
     const z = client()
