@@ -113,6 +113,11 @@ describe('the architecture', () => {
     }
   })
 
+  it('lets a Lambda function load nothing but what Node has', () => {
+    const outside = [...closure('client/lambda.ts')].filter((file) => !files.includes(file))
+    expect(outside.filter((name) => !name.startsWith('node:'))).toEqual([])
+  })
+
   it('loads zeromq, ioredis, pino and commander only where they are needed', () => {
     for (const entry of ['client/index.ts', 'client/testing.ts', 'backends/index.ts', 'backends/worker/index.ts']) {
       const loaded = closure(entry)
@@ -129,7 +134,7 @@ describe('the architecture', () => {
   it('has only re-exports in index files and entries', () => {
     const entries = files
       .filter((file) => file.endsWith('/index.ts'))
-      .concat('client/edge.ts', 'client/testing.ts', 'client/api.ts', 'backends/testing.ts')
+      .concat('client/edge.ts', 'client/lambda.ts', 'client/testing.ts', 'client/api.ts', 'backends/testing.ts')
     for (const file of entries) {
       const rest = readFileSync(join(ROOT, file), 'utf8')
         .replaceAll(/\/\*\*.*?\*\//gs, '')

@@ -74,7 +74,7 @@ export function listenError(
   host: string,
   port: number,
   cause: unknown,
-  flag: '--port' | '--http' | '--udp' | '--tcp' = '--port',
+  flag: '--port' | '--http' | '--udp' | '--tcp' | 'ZIBRATO_EXTENSION_PORT' = '--port',
 ): ZibratoError {
   const code = (cause as { code?: string }).code ?? ''
   return new ZibratoError(

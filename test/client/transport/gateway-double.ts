@@ -88,8 +88,13 @@ export class GatewayDouble {
     return sum
   }
 
-  async stop(): Promise<void> {
+  /** Ends every connection. */
+  cut(): void {
     for (const socket of this.#sockets) socket.destroy()
+  }
+
+  async stop(): Promise<void> {
+    this.cut()
     await new Promise((resolve) => this.#server.close(resolve))
   }
 }

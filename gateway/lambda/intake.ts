@@ -1,0 +1,138 @@
+import { type IncomingMessage, type Server, type ServerResponse, createServer } from 'node:http'
+import type { Socket } from 'node:net'
+import { UsageError } from '../../client/errors.ts'
+import { GREETING, HEADERS } from '../../client/transport/extension.ts'
+import { VERSION } from '../../client/version.ts'
+import { BUNDLE_TYPE } from '../../client/wire/bundle.ts'
+import { ERROR_STATUS, Refusal } from '../answers.ts'
+import { ingestBundle } from '../ingest/bundle.ts'
+import { listenError } from '../listen/address.ts'
+import type { Forwarder } from './forwarder.ts'
+
+const BODY_BYTES = 4 << 20
+const FRAMES = 20_000
+/** Ends that are remembered: one may be told before Lambda tells of the invocation. */
+const REMEMBERED = 16
+
+/** Takes the function's bundles, on this machine only, and hears when its invocations end. */
+export class Intake {
+  readonly #forwarder: Forwarder
+  readonly #server: Server
+  // connections of programs that tell when invocations end
+  readonly #telling = new Set<Socket>()
+  readonly #ended: string[] = []
+  #waiting: { readonly requestId: string; readonly resolve: () => void } | undefined
+
+  constructor(forwarder: Forwarder) {
+    this.#forwarder = forwarder
+    this.#server = createServer((request, response) => void this.#answer(request, response))
+    // time that passed while frozen says nothing about the function
+    this.#server.keepAliveTimeout = 0
+    this.#server.headersTimeout = 0
+    this.#server.requestTimeout = 0
+  }
+
+  /** @throws ZibratoError with code `ERR_LISTEN` when the port is taken */
+  async start(port: number): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', (cause: Error) =>
+        reject(listenError('zibrato-lambda-extension', '127.0.0.1', port, cause, 'ZIBRATO_EXTENSION_PORT')),
+      )
+      this.#server.listen({ host: '127.0.0.1', port }, resolve)
+    })
+  }
+
+  /** Resolves once the function has told that this invocation is over, cannot tell it any more, or never said that it would. */
+  async end(requestId: string, timeoutMs: number): Promise<void> {
+    if (this.#telling.size === 0 || this.#ended.includes(requestId) || timeoutMs <= 0) return
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, timeoutMs)
+      this.#waiting = {
+        requestId,
+        resolve: () => {
+          clearTimeout(timer)
+          resolve()
+        },
+      }
+    })
+    this.#waiting = undefined
+  }
+
+  async close(): Promise<void> {
+    this.#server.closeAllConnections()
+    await new Promise((resolve) => this.#server.close(resolve))
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (request.headers[HEADERS.tells] !== undefined) this.#tells(request.socket)
+    try {
+      const answer = await this.#route(request)
+      respond(response, answer === undefined ? 204 : request.method === 'GET' ? 200 : 202, answer)
+    } catch (error) {
+      const { code, message, headers } = error instanceof Refusal ? error : new Refusal('internal', String(error))
+      respond(response, ERROR_STATUS[code], { error: { code, message } }, headers)
+    }
+    const ended = request.headers[HEADERS.ended]
+    if (typeof ended === 'string') this.#end(ended)
+  }
+
+  async #route(request: IncomingMessage): Promise<object | undefined> {
+    const route = `${request.method} ${request.url}`
+    if (route === 'GET /extension') return { extension: GREETING, version: VERSION, stats: this.#forwarder.stats() }
+    if (route !== 'POST /v1/metrics') throw new Refusal('not_found', `there is no ${route} here`)
+    const body = await read(request)
+    // an end that nothing was measured before
+    if (body.length === 0) return undefined
+    return this.#take(request, body)
+  }
+
+  #take({ headers }: IncomingMessage, body: Uint8Array): object {
+    const gateway = headers[HEADERS.gateway]
+    if (headers['content-type'] !== BUNDLE_TYPE || typeof gateway !== 'string') {
+      throw new Refusal('unsupported_type', `only a client's bundles are taken here, ${BUNDLE_TYPE}, for a gateway`)
+    }
+    const rules = { defaultLevel: 'info', levels: undefined, maxMeasurements: FRAMES, now: Date.now }
+    const { frames, accepted, rejected } = ingestBundle(body, rules)
+    const token = /^Bearer (.+)$/.exec(headers.authorization ?? '')?.[1]
+    try {
+      if (this.#forwarder.take({ gateway, token }, frames)) return { accepted, rejected }
+    } catch (error) {
+      if (error instanceof UsageError) throw new Refusal('unreadable', error.message)
+      throw error
+    }
+    throw new Refusal('overloaded', 'the extension holds all that it can; retry later', { 'retry-after': '1' })
+  }
+
+  #tells(socket: Socket): void {
+    if (this.#telling.has(socket)) return
+    this.#telling.add(socket)
+    socket.once('close', () => {
+      this.#telling.delete(socket)
+      if (this.#telling.size === 0) this.#waiting?.resolve()
+    })
+  }
+
+  #end(requestId: string): void {
+    this.#ended.push(requestId)
+    if (this.#ended.length > REMEMBERED) this.#ended.shift()
+    if (this.#waiting?.requestId === requestId) this.#waiting.resolve()
+  }
+}
+
+async function read(request: IncomingMessage): Promise<Uint8Array> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of request) {
+    bytes += (chunk as Buffer).length
+    if (bytes > BODY_BYTES) throw new Refusal('too_large', `the body is over ${BODY_BYTES} bytes; send fewer frames`)
+    chunks.push(chunk as Buffer)
+  }
+  return Buffer.concat(chunks)
+}
+
+function respond(response: ServerResponse, status: number, body?: object, headers: object = {}): void {
+  const text = body === undefined ? '' : JSON.stringify(body)
+  const length = body === undefined ? {} : { 'content-type': 'application/json', 'content-length': text.length }
+  response.writeHead(status, { ...length, ...headers })
+  response.end(text)
+}
