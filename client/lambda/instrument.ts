@@ -37,7 +37,7 @@ export function instrument<Handler extends AnyHandler>(
   const budgetMs = durationMs(options.budget ?? 300)
   const meters = new Meters(z, options.metrics ?? true)
   const transport = z.transport instanceof LambdaTransport ? z.transport : undefined
-  transport?.extension?.tellEnds()
+  transport?.extension?.promiseToTell()
   // while the function starts there is time for it
   void transport?.extension?.isThere()
   const run = (self: unknown, args: unknown[]): unknown => {

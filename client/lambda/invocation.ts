@@ -34,6 +34,7 @@ export class Invocation {
   constructor(options: InvocationOptions) {
     this.#options = options
     this.#running = options.meters.begin()
+    void options.transport?.extension?.begin(this.#requestId)
     const leadMs = this.#remainingMs() - TIMEOUT_LEAD_MS
     // by itself it must not keep the event loop from being empty
     if (leadMs > 0 && leadMs < 2 ** 31) this.#timer = setTimeout(() => void this.#aboutToTimeOut(), leadMs).unref()
@@ -64,7 +65,7 @@ export class Invocation {
   }
 
   async #end(failed: boolean): Promise<void> {
-    const { z, transport, meters, context } = this.#options
+    const { z, transport, meters } = this.#options
     clearTimeout(this.#timer)
     process.off('beforeExit', this.#outOfWork)
     this.#running?.stop()
@@ -72,7 +73,7 @@ export class Invocation {
     const budgetMs = this.#budgetMs()
     const flush = (): Promise<void> => z.flush(budgetMs)
     if (transport === undefined) await flush()
-    else await transport.end(context?.awsRequestId ?? '', budgetMs, flush)
+    else await transport.end(this.#requestId, budgetMs, flush)
     this.#ended = true
   }
 
@@ -83,6 +84,10 @@ export class Invocation {
 
   #budgetMs(): number {
     return Math.max(0, Math.min(this.#options.budgetMs, this.#remainingMs() - MARGIN_MS))
+  }
+
+  get #requestId(): string {
+    return this.#options.context?.awsRequestId ?? ''
   }
 
   #remainingMs(): number {

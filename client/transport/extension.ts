@@ -8,15 +8,19 @@ export const EXTENSION_PORT = 5554
 export const HEADERS = {
   /** Whom the frames are for. */
   gateway: 'zibrato-gateway',
-  /** Said on a connection whose program tells when an invocation has ended, and so may be waited for. */
-  tells: 'zibrato-tells-ends',
-  /** The request that has ended with this post. */
+  /** Said on connections of a program that tells when invocations begin and end, and so may be waited for. */
+  tells: 'zibrato-tells',
+  /** The request whose invocation begins. */
+  began: 'zibrato-began',
+  /** The request whose invocation ends with this post. */
   ended: 'zibrato-ended',
 } as const
 
 /** How the extension answers whoever asks whether it is there. */
 export const GREETING = 'zibrato-lambda-extension'
 
+/** How long to try to tell of a beginning. */
+const BEGIN_MS = 1_000
 /** How long to wait for that answer: on the same machine there is one at once, or nobody. */
 const FIND_MS = 100
 
@@ -26,14 +30,15 @@ export class Extension {
   readonly #connection = new Connection()
   readonly #headers: Record<string, string> = {}
   #finding: Promise<boolean> | undefined
+  #found = false
   #absent = false
 
   constructor(port: number) {
     this.#url = `http://127.0.0.1:${port}`
   }
 
-  /** Has the extension wait for {@link end} before it sends. Call it before anything else. */
-  tellEnds(): void {
+  /** Says to the extension that invocations will {@link begin} and {@link end}. Call it before anything else. */
+  promiseToTell(): void {
     this.#headers[HEADERS.tells] = '1'
   }
 
@@ -51,6 +56,14 @@ export class Extension {
     const headers: Record<string, string> = { ...post.headers, ...this.#headers, [HEADERS.gateway]: gateway }
     if (ended !== undefined) headers[HEADERS.ended] = ended
     return this.#request({ ...post, headers })
+  }
+
+  /** Tells it, if it is known to be there, that an invocation begins: so it waits for the end. Never rejects. */
+  async begin(requestId: string): Promise<void> {
+    if (!this.#found) return
+    const headers = { ...this.#headers, [HEADERS.began]: requestId }
+    // one that does not come is missed by nobody
+    await this.#request({ method: 'POST', headers, signal: AbortSignal.timeout(BEGIN_MS) }).catch(() => {})
   }
 
   /** Tells it that an invocation is over. @throws when it does not answer */
@@ -76,8 +89,9 @@ export class Extension {
       })
       const { extension } = (await answer.json()) as { extension?: unknown }
       // whatever else listens there is not going to become it
-      this.#absent = extension !== GREETING
-      return !this.#absent
+      this.#found = extension === GREETING
+      this.#absent = !this.#found
+      return this.#found
     } catch (error) {
       this.#absent = isRefusal(error) || error instanceof SyntaxError
       return false

@@ -11,17 +11,22 @@ import type { Forwarder } from './forwarder.ts'
 
 const BODY_BYTES = 4 << 20
 const FRAMES = 20_000
-/** Ends that are remembered: one may be told before Lambda tells of the invocation. */
+/** Invocations that are remembered: one may be over before Lambda tells of it. */
 const REMEMBERED = 16
+/** How long a function may take to tell that it has begun: longer, and it is one that does not tell. */
+const BEGIN_MS = 100
 
-/** Takes the function's bundles, on this machine only, and hears when its invocations end. */
+/** What a function has told of an invocation. */
+type Told = 'began' | 'ended'
+
+/** Takes the function's bundles, on this machine only, and hears when its invocations begin and end. */
 export class Intake {
   readonly #forwarder: Forwarder
   readonly #server: Server
-  // connections of programs that tell when invocations end
+  // connections of programs that tell when invocations begin and end
   readonly #telling = new Set<Socket>()
-  readonly #ended: string[] = []
-  #waiting: { readonly requestId: string; readonly resolve: () => void } | undefined
+  readonly #told = new Map<string, Told>()
+  #heard: () => void = () => {}
 
   constructor(forwarder: Forwarder) {
     this.#forwarder = forwarder
@@ -42,20 +47,13 @@ export class Intake {
     })
   }
 
-  /** Resolves once the function has told that this invocation is over, cannot tell it any more, or never said that it would. */
+  /**
+   * Resolves once the function has told that this invocation is over, or cannot tell it any more. Where it has not told that it
+   * began, which a handler that is not instrumented does not, that is soon.
+   */
   async end(requestId: string, timeoutMs: number): Promise<void> {
-    if (this.#telling.size === 0 || this.#ended.includes(requestId) || timeoutMs <= 0) return
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, timeoutMs)
-      this.#waiting = {
-        requestId,
-        resolve: () => {
-          clearTimeout(timer)
-          resolve()
-        },
-      }
-    })
-    this.#waiting = undefined
+    await this.#until(() => this.#told.has(requestId), Math.min(BEGIN_MS, timeoutMs))
+    if (this.#told.has(requestId)) await this.#until(() => this.#told.get(requestId) === 'ended', timeoutMs)
   }
 
   async close(): Promise<void> {
@@ -72,8 +70,9 @@ export class Intake {
       const { code, message, headers } = error instanceof Refusal ? error : new Refusal('internal', String(error))
       respond(response, ERROR_STATUS[code], { error: { code, message } }, headers)
     }
-    const ended = request.headers[HEADERS.ended]
-    if (typeof ended === 'string') this.#end(ended)
+    const { [HEADERS.began]: began, [HEADERS.ended]: ended } = request.headers
+    if (typeof ended === 'string') this.#hear(ended, 'ended')
+    else if (typeof began === 'string' && !this.#told.has(began)) this.#hear(began, 'began')
   }
 
   async #route(request: IncomingMessage): Promise<object | undefined> {
@@ -81,7 +80,7 @@ export class Intake {
     if (route === 'GET /extension') return { extension: GREETING, version: VERSION, stats: this.#forwarder.stats() }
     if (route !== 'POST /v1/metrics') throw new Refusal('not_found', `there is no ${route} here`)
     const body = await read(request)
-    // an end that nothing was measured before
+    // nothing but that an invocation begins, or ends
     if (body.length === 0) return undefined
     return this.#take(request, body)
   }
@@ -108,14 +107,34 @@ export class Intake {
     this.#telling.add(socket)
     socket.once('close', () => {
       this.#telling.delete(socket)
-      if (this.#telling.size === 0) this.#waiting?.resolve()
+      this.#heard()
     })
   }
 
-  #end(requestId: string): void {
-    this.#ended.push(requestId)
-    if (this.#ended.length > REMEMBERED) this.#ended.shift()
-    if (this.#waiting?.requestId === requestId) this.#waiting.resolve()
+  #hear(requestId: string, told: Told): void {
+    this.#told.set(requestId, told)
+    for (const oldest of this.#told.keys()) {
+      if (this.#told.size <= REMEMBERED) break
+      this.#told.delete(oldest)
+    }
+    this.#heard()
+  }
+
+  /** Resolves when what was heard makes it so, nobody is left to be heard, or after a while. */
+  async #until(condition: () => boolean, timeoutMs: number): Promise<void> {
+    const deadline = performance.now() + timeoutMs
+    while (this.#telling.size > 0 && !condition()) {
+      const leftMs = deadline - performance.now()
+      if (leftMs <= 0) break
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, leftMs)
+        this.#heard = () => {
+          clearTimeout(timer)
+          resolve()
+        }
+      })
+    }
+    this.#heard = () => {}
   }
 }
 

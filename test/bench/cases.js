@@ -19,4 +19,5 @@ export const CASES = [
   'handover',
   'restore',
   'publishers',
+  'lambda',
 ]

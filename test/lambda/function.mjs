@@ -22,6 +22,7 @@ const answer = async (event) => {
 const options = { budget: process.env.BUDGET }
 
 export const plain = instrument(z, answer, options)
+export const bare = answer
 export const quiet = instrument(z, answer, { metrics: false })
 
 export const callback = instrument(z, (event, context, call) => {
