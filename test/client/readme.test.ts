@@ -52,12 +52,20 @@ describe('the client’s README', () => {
         'zibrato/testing': join(ROOT, 'client/testing.ts'),
         'zibrato/runtime': join(ROOT, 'client/runtime/index.ts'),
         'zibrato/edge': join(ROOT, 'client/edge.ts'),
+        'zibrato/lambda': join(ROOT, 'client/lambda.ts'),
         zibrato: join(ROOT, 'client/index.ts'),
       },
     })
     const module = (await import(/* @vite-ignore */ pathToFileURL(outfile).href)) as {
       default?: { fetch?: WorkerFetch }
+      handler?: (event: unknown, context: unknown) => Promise<object>
     }
+    // and what a Lambda function exports as that one's does
+    const ordered = await module.handler?.(
+      { item: 'book' },
+      { awsRequestId: 'r1', getRemainingTimeInMillis: () => 30_000 },
+    )
+    expect(ordered ?? { ordered: 'book' }).toEqual({ ordered: 'book' })
     // what a Worker exports is called as a Worker's runtime does
     const waiting: Promise<unknown>[] = []
     const answer = await module.default?.fetch?.(
@@ -79,6 +87,8 @@ describe('the client’s README', () => {
     expect(gateway.sum('loads')).toBe(1)
     expect(gateway.sum('node.cpu')).toBeGreaterThan(0)
     expect(gateway.sum('hits')).toBe(1)
+    expect(gateway.sum('lambda.orders')).toBe(1)
+    expect(gateway.sum('lambda.invocations')).toBe(1)
   })
 
   test('lists every code of an error or warning', () => {

@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { LambdaEmulator, Outcome } from '../../examples/lambda/emulator.ts'
 import { FaultyProxy, NO_FAULTS } from '../lambda/faulty-proxy.ts'
@@ -152,4 +153,28 @@ test('what a Lambda function says that it gave up is what is missing', async () 
   expect(given).toBeGreaterThan(0)
   expect(given).toBeLessThan(invocations)
   expect(await arrived(counted)).toBe(invocations - given)
+})
+
+test('the example counts its orders into a running zibrato', async () => {
+  await using ground = new Playground()
+  const { program: up, listening } = await ground.zibrato(
+    'up',
+    '--port',
+    '0',
+    '--http',
+    '0',
+    '--flush',
+    '1',
+    '--to',
+    'file:out.jsonl',
+  )
+  const example = ground.start(process.execPath, [
+    '--import',
+    import.meta.resolve('tsx'),
+    join(import.meta.dirname, '../../examples/lambda/run.ts'),
+    listening.http as string,
+  ])
+  expect(await example.ended, example.stderr).toBe(0)
+  expect(await up.stop()).toBe(0)
+  expect(ground.sums('out.jsonl').get('orders')).toBe(10)
 })
