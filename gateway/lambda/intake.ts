@@ -143,9 +143,10 @@ async function read(request: IncomingMessage): Promise<Uint8Array> {
   let bytes = 0
   for await (const chunk of request) {
     bytes += (chunk as Buffer).length
-    if (bytes > BODY_BYTES) throw new Refusal('too_large', `the body is over ${BODY_BYTES} bytes; send fewer frames`)
-    chunks.push(chunk as Buffer)
+    // read to its end all the same, as an answer is only looked for after that
+    if (bytes <= BODY_BYTES) chunks.push(chunk as Buffer)
   }
+  if (bytes > BODY_BYTES) throw new Refusal('too_large', `the body is over ${BODY_BYTES} bytes; send fewer frames`)
   return Buffer.concat(chunks)
 }
 
