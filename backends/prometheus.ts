@@ -1,16 +1,20 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { createGzip } from 'node:zlib'
 import { UsageError } from '../client/errors.ts'
 import { Backend, type Window } from './backend.ts'
 import { CONTENT_TYPE, expose } from './prometheus/exposition.ts'
-import { type Answered, type Asked, Listener } from './prometheus/listener.ts'
+import { type Answered, type Asked, Listener, isSame } from '../client/listener.ts'
 import { formatFor, takesGzip } from './prometheus/negotiate.ts'
 import { EXPIRE_MS, registryOptions } from './prometheus/options.ts'
 import { Registry } from './prometheus/registry.ts'
 import type { BackendUrl } from './url.ts'
 
 const PORT = 9464
+const HINTS = {
+  owner: 'prometheus',
+  elsewhere: 'name another in its URL',
+  allow: 'add ?token=$NAME, or say ?insecure=yes if that is meant',
+}
 const PLAIN = { 'content-type': 'text/plain; charset=utf-8' }
 
 /**
@@ -31,8 +35,8 @@ export class PrometheusBackend extends Backend {
   readonly #port: number
   readonly #path: string
   readonly #isOpen: boolean
-  /** Hash of what an `Authorization` header has to say. */
-  readonly #authorization: Buffer | undefined
+  /** What an `Authorization` header has to say. */
+  readonly #authorization: string | undefined
   readonly #listener: Listener | undefined
 
   /** @param now a clock, ms */
@@ -59,7 +63,7 @@ export class PrometheusBackend extends Backend {
     this.#port = url.port ?? PORT
     this.#path = path === '' || path === '/' ? '/metrics' : path
     this.route = host === '' ? '/prometheus' : undefined
-    this.#listener = host === '' ? undefined : new Listener((asked) => this.#answerAt(asked))
+    this.#listener = host === '' ? undefined : new Listener((asked) => this.#answerAt(asked), HINTS)
   }
 
   /** Where it listens, once connected; undefined where it does not. */
@@ -126,22 +130,17 @@ export class PrometheusBackend extends Backend {
   }
 
   #isAuthorized(given: string): boolean {
-    return this.#authorization === undefined || timingSafeEqual(hashOf(given), this.#authorization)
+    return this.#authorization === undefined || isSame(given, this.#authorization)
   }
 }
 
-function expectedFrom({ params, user, password }: BackendUrl): Buffer | undefined {
+function expectedFrom({ params, user, password }: BackendUrl): string | undefined {
   const token = params.text('token')
   if (token === '') throw new UsageError('prometheus: the option token is empty; give it a value, or leave it out')
   if (token !== undefined && user !== undefined) {
     throw new UsageError('prometheus: asks for a user and for a token; give one of them')
   }
-  if (token !== undefined) return hashOf(`Bearer ${token}`)
+  if (token !== undefined) return `Bearer ${token}`
   if (user === undefined) return undefined
-  return hashOf(`Basic ${Buffer.from(`${user}:${password ?? ''}`).toString('base64')}`)
-}
-
-/** Of one length, so that comparing takes the same time whatever is compared. */
-function hashOf(text: string): Buffer {
-  return createHash('sha256').update(text).digest()
+  return `Basic ${Buffer.from(`${user}:${password ?? ''}`).toString('base64')}`
 }

@@ -1,8 +1,8 @@
 import { UsageError } from '../client/errors.ts'
-import { DEFAULT_SOURCE } from '../client/wire/series.ts'
 import { Backend, type DistributionRollup, type Rollup, type Window } from './backend.ts'
 import { type Batch, Batches, WINDOW_MS } from './batches.ts'
-import { sendPackets } from './packets.ts'
+import { sendPackets } from '../client/packets.ts'
+import { type NameStyle, gaugeLine, identityOf, milliseconds } from '../client/statsd.ts'
 import { sendStream } from './stream.ts'
 import type { BackendUrl } from './url.ts'
 
@@ -10,8 +10,6 @@ import type { BackendUrl } from './url.ts'
 const BATCH_BYTES = 48 * 1024
 /** An Ethernet frame less the headers of IPv6, UDP and a tunnel, as statsd's documentation advises. */
 const MTU = 1432
-
-type TagStyle = 'name' | 'dogstatsd' | 'drop'
 
 /**
  * `statsd://host:8125` (UDP), `statsd+tcp://host:8125` and `statsd+unix:/path`: a StatsD server, as lines.
@@ -94,9 +92,7 @@ class LineBatch implements Batch {
   }
 }
 
-interface LineStyle {
-  readonly prefix: string
-  readonly tags: TagStyle
+interface LineStyle extends NameStyle {
   readonly histograms: 'ms' | 'h' | 'd'
   readonly samples: number
 }
@@ -110,7 +106,7 @@ class Lines {
   }
 
   *of(rollup: Rollup): Generator<string> {
-    const [name, tags] = this.#identity(rollup)
+    const [name, tags] = identityOf(rollup, this.#style)
     switch (rollup.type) {
       case 'counter':
         if (rollup.value !== 0) yield `${name}:${rollup.value}|c${tags}`
@@ -120,9 +116,7 @@ class Lines {
         return
       case 'gauge':
       case 'set':
-        // a sign makes it a change of the value there was: so that is made 0 first
-        if (rollup.value < 0) yield `${name}:0|g${tags}\n${name}:${rollup.value}|g${tags}`
-        else yield `${name}:${rollup.value}|g${tags}`
+        yield gaugeLine(name, rollup.value, tags)
         return
       default:
         yield* this.#distribution(name, rollup, tags)
@@ -152,40 +146,10 @@ class Lines {
     values[samples - 1] = distribution.max
     for (const value of values) yield line(value, count / samples)
   }
-
-  #identity({ name, source, tags }: Rollup): [name: string, tags: string] {
-    const { prefix, tags: style } = this.#style
-    const plain = prefix + clean(name)
-    if (style === 'drop') return [plain, '']
-    const all = Object.entries(tags)
-    if (source !== DEFAULT_SOURCE && source !== '') all.unshift(['source', source])
-    if (style === 'name') return [all.reduce((path, [key, value]) => `${path}.${part(key)}.${part(value)}`, plain), '']
-    if (all.length === 0) return [plain, '']
-    return [plain, `|#${all.map(([key, value]) => `${cleanTag(key)}:${cleanTag(value)}`).join(',')}`]
-  }
-}
-
-/** Times 1000, without the noise that this leaves in the last digits: 1.001 s are 1001 ms. */
-function milliseconds(seconds: number): number {
-  const ms = seconds * 1000
-  return Number.isFinite(ms) ? Number(ms.toPrecision(15)) : seconds < 0 ? -Number.MAX_VALUE : Number.MAX_VALUE
 }
 
 /** A sample rate without an exponent, which statsd would read over: 1e-7 as 1. */
 function decimal(rate: number): string {
   const text = String(rate)
   return text.includes('e') ? rate.toFixed(Math.min(100, 16 - Math.floor(Math.log10(rate)))) : text
-}
-
-function clean(name: string): string {
-  return name.replace(/[\s\p{Cc}:|@#]/gu, '_')
-}
-
-/** Part of a name: without the dots that part it. */
-function part(text: string): string {
-  return clean(text).replaceAll('.', '_')
-}
-
-function cleanTag(text: string): string {
-  return text.replace(/[\s\p{Cc},|#]/gu, '_')
 }

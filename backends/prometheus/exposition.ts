@@ -1,7 +1,7 @@
 import { pacer } from '../../client/pace.ts'
 import type { Family, Metric } from './family.ts'
 import type { Claim, Group, PromSeries } from './group.ts'
-import { escapeHelp, escapeQuoted, valueText } from './naming.ts'
+import { escapeHelp, escapeQuoted, valueText } from '../../client/prometheus.ts'
 import type { Registry } from './registry.ts'
 
 /** Prometheus' classic text format 0.0.4, or OpenMetrics 1.0. */

@@ -1,6 +1,6 @@
 import type { CounterRollup, DistributionRollup, GaugeRollup, MeterRollup, Rollup, SetRollup } from '../backend.ts'
 import { percentilesOf } from '../record.ts'
-import { boundText, metricName, quantileOf } from './naming.ts'
+import { boundText, quantileOf } from '../../client/prometheus.ts'
 
 /** What timers and histograms become. */
 export type Timers = 'summary' | 'histogram' | 'both' | 'native'
@@ -56,14 +56,6 @@ export interface ShapeOptions {
   readonly timerBounds: readonly number[]
   /** Upper bounds for histograms, ascending. */
   readonly histogramBounds: readonly number[]
-}
-
-/** What the names of a rollup's samples begin with; timers end with their unit. */
-export function baseName({ type, name }: Pick<Rollup, 'type' | 'name'>, prefix: string): string {
-  const base = metricName(prefix + name)
-  if (type === 'timer') return base.endsWith('_seconds') ? base : `${base}_seconds`
-  // what its total is called anyway
-  return type === 'counter' || type === 'meter' ? base.replace(/(?<=.)_total$/, '') : base
 }
 
 /** The shapes of all types; each is made once. */

@@ -1,9 +1,9 @@
 import { PermanentError, type Rollup, type Window } from '../backend.ts'
 import { pacer } from '../../client/pace.ts'
 import { Claims } from './claims.ts'
-import { type Life, type Metric, type ShapeOptions, Shapes, baseName } from './family.ts'
+import { type Life, type Metric, type ShapeOptions, Shapes } from './family.ts'
 import { Group, PromSeries } from './group.ts'
-import { labelText, labelsOf } from './naming.ts'
+import { baseName, labelText, labelsOf } from '../../client/prometheus.ts'
 
 export interface RegistryOptions extends ShapeOptions {
   /** The backend's; begins errors. */

@@ -2,7 +2,7 @@ import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
 import type { Rollup, Window } from '../backend.ts'
 import type { Batch } from '../batches.ts'
 import type { PromSeries } from './group.ts'
-import { type Label, labelsOf } from './naming.ts'
+import { type Label, labelsOf } from '../../client/prometheus.ts'
 import { writeNative } from './native.ts'
 import type { Registry } from './registry.ts'
 

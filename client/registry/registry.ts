@@ -64,6 +64,7 @@ export class Registry<Level extends string = string> implements Publishable {
   readonly #windowMs: number
   readonly #maxSeries: number
   readonly #plainSuffix: string
+  readonly #warn: WarningSink
   #outlet: (Outlet & { seal(): void }) | undefined
   readonly #names = new Map<string, Name>()
   /** By type and key. */
@@ -99,9 +100,10 @@ export class Registry<Level extends string = string> implements Publishable {
         `registry: a window of ${String(options.window)} holds nothing; give a duration such as '5m'`,
       )
     }
+    this.#warn = sink(onWarning)
     this.#recorder = new Recorder({
       onFrame: () => {},
-      warn: sink(onWarning),
+      warn: this.#warn,
       maxSeries,
       now: clock === undefined ? Date.now : () => clock.now(),
       clock: clock === undefined ? () => performance.now() : () => clock.elapsed?.() ?? clock.now(),
@@ -185,10 +187,12 @@ export class Registry<Level extends string = string> implements Publishable {
     return (await paced(this.#build())) as object as Shape
   }
 
-  /** The numbers of each series, in the order in which they were first seen, each as of when it is asked for. */
+  /** The numbers of each series, those of one name together, each as of when it is asked for. */
   *series(): Generator<SeriesStats> {
     this.tick()
-    for (const tally of this.#tallies.values()) yield tally.stats(this.#recorder.clock())
+    for (const { tallies } of this.#names.values()) {
+      for (const tally of tallies) yield tally.stats(this.#recorder.clock())
+    }
   }
 
   /** The numbers of an instrument's own series. */
@@ -273,7 +277,11 @@ export class Registry<Level extends string = string> implements Publishable {
     if (this.#outlet !== undefined) {
       throw new UsageError('registry: a client publishes it already; close that one first, or use another registry')
     }
-    this.#recorder.publishTo(outlet)
+    const warn: WarningSink = (warning) => {
+      this.#warn(warning)
+      outlet.warn(warning)
+    }
+    this.#recorder.publishTo({ ...outlet, warn })
     this.#outlet = outlet
     return this.#recorder
   }

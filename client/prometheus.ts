@@ -1,5 +1,4 @@
-import { DEFAULT_SOURCE } from '../../client/wire/series.ts'
-import type { Rollup } from '../backend.ts'
+import { DEFAULT_SOURCE, type Series } from './wire/series.ts'
 
 export type Label = readonly [name: string, value: string]
 
@@ -11,6 +10,14 @@ const TAKEN = new Set(['le', 'quantile', 'source'])
 /** The name of a metric: one `_` for each character that none may have; colons too, which are for recording rules. */
 export function metricName(name: string): string {
   return name.replace(NO_NAME, '_').replace(FIRST_DIGIT, '_')
+}
+
+/** What the names of a series' samples begin with; timers end with their unit. */
+export function baseName({ type, name }: Pick<Series, 'type' | 'name'>, prefix = ''): string {
+  const base = metricName(prefix + name)
+  if (type === 'timer') return base.endsWith('_seconds') ? base : `${base}_seconds`
+  // what its total is called anyway
+  return type === 'counter' || type === 'meter' ? base.replace(/(?<=.)_total$/, '') : base
 }
 
 /**
@@ -26,7 +33,7 @@ export function labelName(tag: string): string {
  * The labels of a series, sorted: `source`, unless it is the default one, and its tags. Tags that come to the same label
  * are joined with `;`, in their order. A label without a value is none to Prometheus, so it is left out.
  */
-export function labelsOf({ source, tags }: Pick<Rollup, 'source' | 'tags'>): Label[] {
+export function labelsOf({ source, tags }: Pick<Series, 'source' | 'tags'>): Label[] {
   const labels: [string, string][] = []
   if (source !== '' && source !== DEFAULT_SOURCE) labels.push(['source', source])
   for (const tag in tags) {

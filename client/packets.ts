@@ -1,7 +1,7 @@
 import { type Socket, createSocket } from 'node:dgram'
 import { lookup } from 'node:dns/promises'
 import { once } from 'node:events'
-import { setTimeout as wait } from 'node:timers/promises'
+import { setImmediate as turn, setTimeout as wait } from 'node:timers/promises'
 
 /** After this many bytes the receiver gets a moment: its buffer in the kernel holds about 200 kB unless it asked for more. */
 const BURST_BYTES = 32 * 1024
@@ -17,6 +17,8 @@ export interface PacketOptions {
   /** Bytes of a packet at the most; a longer unit goes alone. */
   readonly mtu: number
   readonly signal: AbortSignal
+  /** Told how many of the units, from the first, have gone out and were not refused. */
+  readonly onSent?: ((units: number) => void) | undefined
 }
 
 /**
@@ -27,7 +29,7 @@ export interface PacketOptions {
  * nowhere
  */
 export async function sendPackets(units: readonly string[], options: PacketOptions): Promise<void> {
-  const { name, label, host, port, mtu, signal } = options
+  const { name, label, host, port, mtu, signal, onSent } = options
   signal.throwIfAborted()
   const { address, family } = await lookup(host).catch((cause: Error) => {
     throw new Error(`${name}: ${host} has no address: ${cause.message}`, { cause })
@@ -39,10 +41,14 @@ export async function sendPackets(units: readonly string[], options: PacketOptio
     socket.connect(port, address)
     await once(socket, 'connect')
     let burst = 0
-    for (const packet of packetsOf(units, mtu)) {
+    let sent = 0
+    for (const [packet, count] of packetsOf(units, mtu)) {
       signal.throwIfAborted()
-      if (failure !== undefined) throw failure
       await send(socket, packet)
+      // a refusal is told to whoever sends next
+      if (failure !== undefined) throw failure
+      onSent?.(sent)
+      sent += count
       burst += packet.length
       if (burst < BURST_BYTES) continue
       burst = 0
@@ -50,7 +56,10 @@ export async function sendPackets(units: readonly string[], options: PacketOptio
     }
     // that nobody listens is heard a moment later
     await wait(PAUSE_MS)
+    // where the event loop was late, timers come before what the socket has to say
+    await turn()
     if (failure !== undefined) throw failure
+    onSent?.(sent)
   } catch (cause) {
     if (signal.aborted) throw cause
     throw new Error(`${name}: cannot send to ${label}: ${(cause as Error).message}`, { cause })
@@ -59,20 +68,21 @@ export async function sendPackets(units: readonly string[], options: PacketOptio
   }
 }
 
-function* packetsOf(units: readonly string[], mtu: number): Generator<Buffer> {
+/** Each packet, and how many units are in it. */
+function* packetsOf(units: readonly string[], mtu: number): Generator<[packet: Buffer, units: number]> {
   let gathered: string[] = []
   let size = -1
   for (const unit of units) {
     const bytes = Buffer.byteLength(unit) + 1
     if (size + bytes > mtu && gathered.length > 0) {
-      yield Buffer.from(gathered.join('\n'))
+      yield [Buffer.from(gathered.join('\n')), gathered.length]
       gathered = []
       size = -1
     }
     gathered.push(unit)
     size += bytes
   }
-  if (gathered.length > 0) yield Buffer.from(gathered.join('\n'))
+  if (gathered.length > 0) yield [Buffer.from(gathered.join('\n')), gathered.length]
 }
 
 function send(socket: Socket, packet: Buffer): Promise<void> {
