@@ -1,20 +1,29 @@
 import { channel } from 'node:diagnostics_channel'
 import { UsageError } from '../errors.ts'
+import type { Platform, ZibratoOptions } from '../options.ts'
 import { EXTENSION_PORT, Extension } from '../transport/extension.ts'
 import { LambdaTransport } from '../transport/lambda.ts'
-import type { Platform, ZibratoOptions } from '../options.ts'
 import { Zibrato as AnyZibrato } from '../zibrato.ts'
 import { closeOnExit } from './exit.ts'
+import { openTransport } from './open.ts'
+import { withRegistry } from './registry.ts'
 
 const warnings = channel('zibrato:warning')
 
+/** The function's name says where something is measured, unless somebody knows better. */
+const env: Platform['env'] = (name) =>
+  process.env[name] ?? (name === 'ZIBRATO_SOURCE' ? process.env['AWS_LAMBDA_FUNCTION_NAME'] : undefined)
+
 const platform: Platform = {
-  name: 'lambda',
-  // the function's name says where something is measured, unless somebody knows better
-  env: (name) => process.env[name] ?? (name === 'ZIBRATO_SOURCE' ? process.env['AWS_LAMBDA_FUNCTION_NAME'] : undefined),
-  defaultUrl: undefined,
-  openHttp: (options) => new LambdaTransport(options, findExtension(process.env)),
-  // an invocation that waits for an empty event loop runs out of work each time; and a signal comes only where there is an extension
+  env,
+  ...withRegistry,
+  open: (options, defaults, warn) =>
+    openTransport(options, defaults, warn, {
+      env,
+      defaultUrl: undefined,
+      openHttp: (http) => new LambdaTransport({ ...http, extension: findExtension() }),
+    }),
+  // an invocation that waits for an empty event loop runs out of work each time; signals come only where there is an extension
   onExit: (client) => closeOnExit(client, { outOfWork: false }),
   publishWarning: (warning) => warnings.publish(warning),
 }
@@ -31,10 +40,10 @@ export class Zibrato<Level extends string = string> extends AnyZibrato<Level> {
 }
 
 /** @throws UsageError for a port that is none */
-function findExtension(env: Readonly<Record<string, string | undefined>>): Extension | undefined {
-  const text = env['ZIBRATO_EXTENSION_PORT']
+function findExtension(): Extension | undefined {
+  const { ZIBRATO_EXTENSION_PORT: text, AWS_LAMBDA_RUNTIME_API: lambda } = process.env
   // outside of Lambda nobody is to be asked
-  if (text === 'off' || env['AWS_LAMBDA_RUNTIME_API'] === undefined) return undefined
+  if (text === 'off' || lambda === undefined) return undefined
   const port = text === undefined ? EXTENSION_PORT : Number(text)
   if (Number.isInteger(port) && port > 0 && port < 65_536) return new Extension(port)
   throw new UsageError(`Zibrato: ZIBRATO_EXTENSION_PORT ${JSON.stringify(text)} is no port; give one, or off`)

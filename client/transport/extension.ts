@@ -1,5 +1,5 @@
 import { Connection } from './connection.ts'
-import type { PostAnswer, PostRequest } from './http.ts'
+import type { PostAnswer, PostRequest } from './post.ts'
 
 /** Where the extension listens when `ZIBRATO_EXTENSION_PORT` does not say otherwise. */
 export const EXTENSION_PORT = 5554
@@ -87,7 +87,7 @@ export class Extension {
         headers: this.#headers,
         signal: AbortSignal.timeout(FIND_MS),
       })
-      const { extension } = (await answer.json()) as { extension?: unknown }
+      const { extension } = JSON.parse(await answer.text()) as { extension?: unknown }
       // whatever else listens there is not going to become it
       this.#found = extension === GREETING
       this.#absent = !this.#found

@@ -1,45 +1,33 @@
-import { gzipSync } from 'node:zlib'
-import type { HttpOptions } from '../options.ts'
 import { Connection } from './connection.ts'
-import { HttpTransport, type PostAnswer, type PostRequest } from './http.ts'
-import type { SealedFrame, Transport, TransportStats } from './transport.ts'
 import type { Extension } from './extension.ts'
+import { FetchTransport, type FetchTransportOptions } from './fetch.ts'
+import type { PostAnswer, PostRequest, Target } from './post.ts'
 
-/** Bodies below this are not worth compressing. */
-const COMPRESS_BYTES = 1_024
+export interface LambdaTransportOptions extends FetchTransportOptions, Target {
+  /** Undefined where there can be none. */
+  readonly extension: Extension | undefined
+}
 
 /**
  * Posts bundles to a gateway from a Lambda function: through the extension where there is one, else by itself, in both cases
  * only while an invocation waits for it.
  */
-export class LambdaTransport implements Transport {
-  /** Undefined where none can be. */
+export class LambdaTransport extends FetchTransport {
   readonly extension: Extension | undefined
-  readonly #http: HttpTransport
   readonly #direct = new Connection()
   #ending: string | undefined
 
-  constructor(options: HttpOptions, extension: Extension | undefined) {
+  /** @throws UsageError for a url that makes no sense */
+  constructor({ extension, url, token, ...options }: LambdaTransportOptions) {
+    super(options)
     this.extension = extension
-    this.#http = new HttpTransport({
-      ...options,
-      compress: false,
-      fetch: (url, request) => this.#post(url, request),
-    })
+    this.connect({ url, token, fetch: (endpoint, request) => this.#post(endpoint, request) })
   }
 
-  send(frames: readonly SealedFrame[]): boolean {
-    return this.#http.send(frames)
-  }
-
-  connected(): boolean {
-    return this.#http.connected()
-  }
-
-  async drain(timeoutMs: number): Promise<void> {
+  override async pull(timeoutMs: number, seal: (accepted: boolean) => void): Promise<void> {
     // so that there is as much time again for a new connection
     this.#direct.patienceMs = timeoutMs / 2
-    await this.#http.drain(timeoutMs)
+    await super.pull(timeoutMs, seal)
   }
 
   /**
@@ -63,28 +51,23 @@ export class LambdaTransport implements Transport {
     }
   }
 
-  async close(timeoutMs: number): Promise<void> {
-    await this.#http.close(timeoutMs)
+  override async close(timeoutMs: number): Promise<void> {
+    await super.close(timeoutMs)
     this.#direct.close()
-  }
-
-  stats(): TransportStats {
-    return this.#http.stats()
   }
 
   async #post(url: string, request: PostRequest): Promise<PostAnswer> {
     if (this.extension !== undefined && (await unless(request.signal, this.extension.isThere()))) {
       try {
-        const ended = this.#ending
-        const answer = await this.extension.post(url, request, ended)
+        const answer = await this.extension.post(url, request, this.#ending)
         this.#ending = undefined
         return answer
       } catch (error) {
         // gone for good: the same frames go the other way
-        if (await this.extension.isThere()) throw error
+        if (await unless(request.signal, this.extension.isThere())) throw error
       }
     }
-    return this.#direct.request(url, compressed(request))
+    return this.#direct.post(url, request)
   }
 }
 
@@ -96,10 +79,4 @@ function unless<Result>(signal: AbortSignal, promise: Promise<Result>): Promise<
     signal.addEventListener('abort', abort, { once: true })
     promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
   })
-}
-
-function compressed(request: PostRequest): PostRequest {
-  if (request.body.byteLength < COMPRESS_BYTES) return request
-  const body = gzipSync(request.body) as Uint8Array<ArrayBuffer>
-  return { ...request, body, headers: { ...request.headers, 'content-encoding': 'gzip' } }
 }

@@ -1,5 +1,5 @@
 import { Connection } from '../../client/transport/connection.ts'
-import { HttpTransport } from '../../client/transport/http.ts'
+import { FetchTransport } from '../../client/transport/fetch.ts'
 import type { SealedFrame, TransportStats } from '../../client/transport/transport.ts'
 import type { Log } from './log.ts'
 
@@ -18,7 +18,7 @@ export interface Target {
 export class Forwarder {
   readonly #log: Log
   readonly #limit: number
-  readonly #transports = new Map<string, HttpTransport>()
+  readonly #transports = new Map<string, FetchTransport>()
   readonly #connection = new Connection()
   #sending: Promise<unknown> = Promise.resolve()
 
@@ -70,14 +70,13 @@ export class Forwarder {
     return { ...sum, dropped }
   }
 
-  #open({ gateway, token }: Target): HttpTransport {
-    return new HttpTransport({
-      url: gateway,
-      token,
+  #open({ gateway, token }: Target): FetchTransport {
+    const transport = new FetchTransport({
       // what was taken is bounded already, and none of it may go
       waitingBytes: Number.POSITIVE_INFINITY,
-      fetch: (url, request) => this.#connection.request(url, request),
       warn: ({ message }) => this.#log('warn', message),
     })
+    transport.connect({ url: gateway, token, fetch: (url, request) => this.#connection.post(url, request) })
+    return transport
   }
 }

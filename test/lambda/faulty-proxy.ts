@@ -24,7 +24,8 @@ export class FaultyProxy implements AsyncDisposable {
   readonly #random: () => number
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
-  // frames by identity, with what their counter `attempts` says
+  // frames by identity, with what their counter `attempts` says: all that came, and those that were answered for
+  readonly #seen = new Map<string, number>()
   readonly #acknowledged = new Map<string, number>()
 
   private constructor(upstream: string, random: () => number) {
@@ -52,6 +53,12 @@ export class FaultyProxy implements AsyncDisposable {
     return [...this.#acknowledged.values()].reduce((sum, value) => sum + value, 0)
   }
 
+  /** Frames, and the attempts in them, that came and were never answered for. */
+  get missing(): { readonly frames: number; readonly attempts: number } {
+    const missing = [...this.#seen].filter(([id]) => !this.#acknowledged.has(id))
+    return { frames: missing.length, attempts: missing.reduce((sum, [, attempts]) => sum + attempts, 0) }
+  }
+
   /** Cuts every connection, as happens to those of a frozen function. */
   cut(): void {
     for (const socket of this.#sockets) socket.resetAndDestroy()
@@ -69,13 +76,15 @@ export class FaultyProxy implements AsyncDisposable {
     } catch {
       return
     }
+    const body = Buffer.concat(chunks)
+    const { 'content-type': type, 'content-encoding': encoding, authorization } = request.headers
+    const bundle = encoding === 'gzip' ? gunzipSync(body) : body
+    note(bundle, this.#seen)
     if (this.#random() < this.faults.refused) {
       this.refused++
       response.writeHead(503, { 'content-type': 'application/json' }).end('{"error":{"code":"overloaded"}}')
       return
     }
-    const body = Buffer.concat(chunks)
-    const { 'content-type': type, 'content-encoding': encoding, authorization } = request.headers
     const headers = Object.entries({ 'content-type': type, 'content-encoding': encoding, authorization })
     const answer = await fetch(new URL(request.url ?? '/', this.#upstream), {
       method: 'POST',
@@ -90,18 +99,18 @@ export class FaultyProxy implements AsyncDisposable {
     }
     response.writeHead(answer.status, { 'content-type': 'application/json' })
     response.end(text, () => {
-      if (answer.status === 202) this.#note(encoding === 'gzip' ? gunzipSync(body) : body)
+      if (answer.status === 202) note(bundle, this.#acknowledged)
     })
   }
+}
 
-  #note(bundle: Uint8Array): void {
-    eachFrame(bundle, (start, end) => {
-      const { publisher, level, shard, seq, entries } = decodeFrame(bundle, start, end)
-      let attempts = 0
-      for (const { series, aggregate } of entries) {
-        if (series.name === 'attempts' && aggregate instanceof Sum) attempts += aggregate.value
-      }
-      this.#acknowledged.set(`${publisher} ${level} ${shard} ${seq}`, attempts)
-    })
-  }
+function note(bundle: Uint8Array, frames: Map<string, number>): void {
+  eachFrame(bundle, (start, end) => {
+    const { publisher, level, shard, seq, entries } = decodeFrame(bundle, start, end)
+    let attempts = 0
+    for (const { series, aggregate } of entries) {
+      if (series.name === 'attempts' && aggregate instanceof Sum) attempts += aggregate.value
+    }
+    frames.set(`${publisher} ${level} ${shard} ${seq}`, attempts)
+  })
 }
