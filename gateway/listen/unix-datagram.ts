@@ -1,8 +1,8 @@
 import type { EventEmitter } from 'node:events'
 import { constants } from 'node:os'
 import { UsageError } from '../../client/errors.ts'
+import { type Occupant, SocketFile } from '../../client/transport/socket-file.ts'
 import type { LineReader } from './reader.ts'
-import { type Occupant, SocketFile } from './socket-file.ts'
 import { settled } from './turns.ts'
 
 export interface UnixDatagramListenerOptions {

@@ -1,7 +1,6 @@
-import { connect } from 'node:net'
+import { SocketFile, occupant } from '../../client/transport/socket-file.ts'
 import { LinesOrPackets } from './packets.ts'
 import type { LineReader } from './reader.ts'
-import { type Occupant, SocketFile } from './socket-file.ts'
 import { type StreamLimits, type StreamStats, Streams } from './streams.ts'
 
 export interface UnixListenerOptions extends StreamLimits {
@@ -56,19 +55,4 @@ export class UnixListener implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
-}
-
-function occupant(path: string): Promise<Occupant> {
-  return new Promise((resolve) => {
-    const socket = connect(path)
-    const answer = (found: Occupant): void => {
-      socket.destroy()
-      resolve(found)
-    }
-    socket.once('connect', () => answer('alive'))
-    socket.once('error', ({ code }: NodeJS.ErrnoException) => {
-      // in doubt, such as without permission to ask, somebody may be there
-      answer(code === 'ECONNREFUSED' ? 'dead' : code === 'ENOENT' ? 'absent' : 'alive')
-    })
-  })
 }

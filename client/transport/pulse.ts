@@ -1,5 +1,5 @@
 import type { XSubscriber } from 'zeromq'
-import { BEAT, BEAT_MS, BROKER_TOPIC, PING_PREFIX, PONG_PREFIX } from '../../client/wire/topic.ts'
+import { BEAT, BEAT_MS, BROKER_TOPIC, PING_PREFIX, PONG_PREFIX } from '../wire/topic.ts'
 
 /** How long pings are gathered: every answer goes to every publisher, so the more of them, the fewer answers. */
 const GATHER_MS = 10

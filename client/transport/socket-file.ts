@@ -1,7 +1,8 @@
 import { chmodSync, existsSync, lstatSync, unlinkSync } from 'node:fs'
+import { connect } from 'node:net'
 import { platform } from 'node:os'
 import { dirname } from 'node:path'
-import { UsageError, ZibratoError } from '../../client/errors.ts'
+import { UsageError, ZibratoError } from '../errors.ts'
 
 /** Bytes of a socket's path, without the NUL behind them: `sun_path` of unix(7). */
 const MAX_PATH_BYTES = platform() === 'linux' ? 107 : 103
@@ -91,6 +92,22 @@ export class SocketFile {
     if (code === 'EACCES' || code === 'EPERM') return `no permission; make the directory writable or ${other}`
     return `${code === '' ? 'unknown reason' : code}; ${other}`
   }
+}
+
+/** Whether somebody listens at the path of a stream socket. */
+export function occupant(path: string): Promise<Occupant> {
+  return new Promise((resolve) => {
+    const socket = connect(path)
+    const answer = (found: Occupant): void => {
+      socket.destroy()
+      resolve(found)
+    }
+    socket.once('connect', () => answer('alive'))
+    socket.once('error', ({ code }: NodeJS.ErrnoException) => {
+      // in doubt, such as without permission to ask, somebody may be there
+      answer(code === 'ECONNREFUSED' ? 'dead' : code === 'ENOENT' ? 'absent' : 'alive')
+    })
+  })
 }
 
 function codeOf(error: unknown): string {
