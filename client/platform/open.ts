@@ -12,7 +12,7 @@ export interface Openers {
   readonly env: Platform['env']
   /** Where frames go when nothing says so; undefined: nowhere. */
   readonly defaultUrl: string | undefined
-  /** A transport for a `tcp://` url, where there is one. */
+  /** A transport for a `tcp://` or `ipc://` url, where there is one. */
   readonly openTcp?: ((options: TcpOptions) => Transport) | undefined
   /** A transport for an `https://` url, where it is not the plain one. */
   readonly openHttp?: ((options: HttpTransportOptions) => Transport) | undefined
@@ -52,7 +52,7 @@ export function openTransport(
     const http = { url, token: options.token ?? env('ZIBRATO_TOKEN'), waitingBytes, every, warn }
     return openHttp?.(http) ?? new HttpTransport(http)
   }
-  if (/^tcp:\/\/.+:\d+$/.test(url)) {
+  if (/^(tcp:\/\/.+:\d+|ipc:\/\/.+)$/.test(url)) {
     if (openTcp === undefined) {
       throw new UsageError(
         `Zibrato: ${url} needs raw sockets, which there are none of here; use the gateway's https:// url`,

@@ -1,7 +1,7 @@
-import { channel } from 'node:diagnostics_channel'
 import { durationMs } from '../duration.ts'
 import { UsageError } from '../errors.ts'
-import type { Warning, WarningSink } from '../warning.ts'
+import { tell } from '../platform/warnings.ts'
+import type { WarningSink } from '../warning.ts'
 import { observeCpu } from './cpu.ts'
 import { observeEventLoop } from './event-loop.ts'
 import { observeGc } from './gc.ts'
@@ -45,8 +45,6 @@ export interface Observing extends Disposable {
   /** Ends it: CPU time up to now is counted, and no listener, timer or observer stays behind. Idempotent. */
   stop(): void
 }
-
-const warnings = channel('zibrato:warning')
 
 /**
  * Tells a client, or a child of one, or a registry, about the process that it runs in: event loop, garbage collection, memory,
@@ -117,17 +115,13 @@ function contained<Args extends unknown[]>(
   }
 }
 
-/** Tells of the first of each message, and never throws. */
-function once(sink: WarningSink | undefined): WarningSink {
+/** Tells of the first of each message. */
+function once(onWarning: WarningSink | undefined): WarningSink {
   const told = new Set<string>()
-  return (warning: Warning) => {
+  const sink = tell(onWarning)
+  return (warning) => {
     if (told.size >= 100 || told.has(warning.message)) return
     told.add(warning.message)
-    try {
-      warnings.publish(warning)
-      sink?.(warning)
-    } catch {
-      // the program's own requests must not suffer from a listener's error
-    }
+    sink(warning)
   }
 }
