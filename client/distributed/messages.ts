@@ -5,7 +5,7 @@ import type { AggregatorFigures } from './aggregator.ts'
 
 /** What the aggregator's own process is to do; all that a message between processes can carry. */
 export interface Orders {
-  readonly address: string
+  readonly address: string | undefined
   readonly source: string | undefined
   readonly level: string | undefined
   readonly tags: Tags | undefined

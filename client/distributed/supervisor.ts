@@ -5,7 +5,6 @@ import { UsageError, ZibratoError } from '../errors.ts'
 import { tell } from '../platform/warnings.ts'
 import type { StatsTree } from '../registry/tree.ts'
 import type { WarningSink } from '../warning.ts'
-import { Address } from './address.ts'
 import { type AggregatorFigures, type AggregatorOptions, RegistryAggregator } from './aggregator.ts'
 import type { Answer, Orders, Reading, Request } from './messages.ts'
 
@@ -48,6 +47,8 @@ interface Asked {
  * ```
  */
 export class AggregatorProcess<Level extends string = string> implements AsyncDisposable {
+  /** Where processes connect. */
+  readonly address: string
   readonly #orders: Orders
   readonly #execArgv: readonly string[]
   readonly #warn: WarningSink
@@ -63,10 +64,10 @@ export class AggregatorProcess<Level extends string = string> implements AsyncDi
   /** @throws UsageError naming the option that makes no sense */
   constructor(options: AggregatorProcessOptions<Level> = {}) {
     const { address, source, level, tags, window, maxSeries, module, onWarning, execArgv } = options
-    // so that what makes no sense is said here
-    void new RegistryAggregator({ address, source, level, tags, window, maxSeries })
+    // made here too, so that what makes no sense is said here
+    this.address = new RegistryAggregator({ address, source, level, tags, window, maxSeries }).address
     this.#orders = {
-      address: new Address(address).url,
+      address,
       source,
       level,
       tags,
@@ -76,11 +77,6 @@ export class AggregatorProcess<Level extends string = string> implements AsyncDi
     }
     this.#execArgv = execArgv ?? process.execArgv.filter((flag) => !flag.startsWith('--inspect'))
     this.#warn = tell(onWarning)
-  }
-
-  /** Where processes connect. */
-  get address(): string {
-    return this.#orders.address
   }
 
   /** The process at hand; undefined while there is none. */

@@ -20,4 +20,5 @@ export const CASES = [
   'restore',
   'publishers',
   'lambda',
+  'processes',
 ]

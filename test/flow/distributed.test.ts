@@ -171,7 +171,7 @@ describe('an aggregator in a process of its own', () => {
       setInterval(() => {}, 1000)`,
     )
     const pid = await starter.output(({ stdout }) => /"pid":(\d+)/.exec(stdout)?.[1], 'the pid')
-    await starter.stop('SIGKILL')
+    expect(await starter.stop('SIGKILL')).toBe('SIGKILL')
     await until(() => !isRunning(Number(pid)))
   })
 

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { Publisher } from 'zeromq'
 import { type AggregatorFigures, DistributedRegistry, RegistryAggregator } from '../../../client/distributed/index.ts'
+import { ManualClock } from '../../../client/clock.ts'
 import { UsageError, ZibratoError } from '../../../client/errors.ts'
 import { Zibrato } from '../../../client/platform/node.ts'
 import { Registry } from '../../../client/registry/index.ts'
@@ -96,6 +97,24 @@ describe('an aggregator', () => {
       ]),
     )
     expect(stats['read']?.series).toMatchObject([{ value: 7 }])
+  })
+
+  test('lets the gauges of a process that is gone drop out, and keeps what it counted', async () => {
+    await aggregator.close()
+    const clock = new ManualClock()
+    aggregator = folder.keep(await new RegistryAggregator({ address: folder.address, clock }).start())
+    const all = registries(2)
+    for (const [index, each] of all.entries()) {
+      each.counter('n').inc()
+      each.gauge('g', { combine: 'sum' }).set(index + 1)
+    }
+    await flush(...all)
+    expect(aggregator.getStats()).toMatchObject({ n: { value: 2 }, g: { value: 3 } })
+    await all[0]?.close()
+    clock.advance(29_000)
+    await flush(all[1] as DistributedRegistry)
+    clock.advance(2_000)
+    expect(aggregator.getStats()).toMatchObject({ n: { value: 2 }, g: { value: 2 } })
   })
 
   test('takes plain clients and what a process says of itself', async () => {

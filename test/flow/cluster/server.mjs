@@ -47,9 +47,8 @@ async function primary() {
     /** Kills one in the midst of its work. */
     kill: () => replace(async () => {}),
   }
-  createInterface({ input: process.stdin }).on('line', async (line) => {
-    console.log(JSON.stringify({ command: line, answer: await commands[line]() }))
-  })
+  const obey = async (command) => console.log(JSON.stringify({ command, answer: await commands[command]() }))
+  createInterface({ input: process.stdin }).on('line', (line) => void obey(line))
   console.log(JSON.stringify({ command: 'start', answer: { port: workers[0].port, report: reporter.url } }))
 }
 
@@ -62,23 +61,21 @@ function worker() {
   new promClient.AggregatorRegistry()
   new promClient.Summary({ name: 'half', help: 'half', percentiles: [0.5] }).observe(0.5)
 
-  const server = createServer(async ({ url }, response) => {
+  const answer = async ({ url }, response) => {
     const { pathname, searchParams } = new URL(url, 'http://server')
     requests.with({ path: pathname }).inc()
     latency.with({ path: pathname }).record(Number(searchParams.get('seconds')))
     // what is answered here has arrived, whatever becomes of this process
     if (pathname === '/confirmed') await registry.flush()
     response.setHeader('connection', 'close').end(registry.connected() ? 'counted' : 'perhaps')
-  })
-  server.listen({ port: 0, host: '127.0.0.1' }, async () => {
+  }
+  const tell = async (message) => {
     await registry.flush()
-    process.send(server.address().port)
-  })
+    process.send(message)
+  }
+  const server = createServer((request, response) => void answer(request, response))
+  server.listen({ port: 0, host: '127.0.0.1' }, () => void tell(server.address().port))
   process.on('message', (message) => {
-    if (message !== 'retire') return
-    server.close(async () => {
-      await registry.flush()
-      process.send('retired')
-    })
+    if (message === 'retire') server.close(() => void tell('retired'))
   })
 }
