@@ -16,7 +16,7 @@ export interface Orders {
 }
 
 export type Request =
-  | { readonly type: 'start'; readonly orders: Orders }
+  | { readonly type: 'start'; readonly orders: Orders; readonly checkpoint: Uint8Array | undefined }
   | { readonly type: 'read'; readonly id: number }
   | { readonly type: 'stop' }
 
@@ -29,4 +29,5 @@ export type Answer =
   | { readonly type: 'ready' }
   | { readonly type: 'failed'; readonly code: string | undefined; readonly message: string }
   | { readonly type: 'reading'; readonly id: number; readonly reading: Reading }
+  | { readonly type: 'checkpoint'; readonly checkpoint: Uint8Array }
   | { readonly type: 'warning'; readonly warning: Warning }

@@ -5,6 +5,17 @@ import type { Answer, Orders, Request } from './messages.ts'
 
 /** The program of an aggregator's own process; {@link AggregatorProcess} starts it, and it ends with whoever did. */
 
+/**
+ * How often whoever started this process is given what it knows, for the next one should this one die. What came since is handed
+ * in once more, so it must be well below the 15 s for which processes keep what they sent.
+ */
+const CHECKPOINT_MS = 2_000
+/** The part of the time that may take. */
+const CHECKPOINT_SHARE = 0.05
+
+// the next process' clock goes on where this one's ends
+const clock = { now: () => Date.now(), elapsed: () => performance.timeOrigin + performance.now() }
+
 let aggregator: RegistryAggregator | undefined
 let stopping = false
 
@@ -12,18 +23,29 @@ function answer(message: Answer): void {
   if (process.connected) process.send?.(message)
 }
 
-async function start({ module, ...options }: Orders): Promise<void> {
+async function start({ module, ...options }: Orders, checkpoint: Uint8Array | undefined): Promise<void> {
   try {
     const reporters = module === undefined ? [] : await loadReporters(module)
     const onWarning = (warning: Warning): void => answer({ type: 'warning', warning })
-    aggregator = new RegistryAggregator({ ...options, reporters, onWarning })
+    aggregator = new RegistryAggregator({ ...options, reporters, onWarning, clock })
+    if (checkpoint !== undefined) aggregator.resume(checkpoint)
     await aggregator.start()
+    keepCheckpoints(aggregator)
     answer({ type: 'ready' })
   } catch (cause) {
     const { code, message } = cause as { code?: string; message?: string }
     process.exitCode = 1
     process.send?.({ type: 'failed', code, message: message ?? String(cause) } satisfies Answer, () => process.exit())
   }
+}
+
+function keepCheckpoints(of: RegistryAggregator, mergedBefore = 0, pauseMs = CHECKPOINT_MS): void {
+  setTimeout(() => {
+    const startMs = performance.now()
+    const { merged } = of.figures()
+    if (merged > mergedBefore) answer({ type: 'checkpoint', checkpoint: of.checkpoint() })
+    keepCheckpoints(of, merged, Math.max(CHECKPOINT_MS, (performance.now() - startMs) / CHECKPOINT_SHARE))
+  }, pauseMs).unref()
 }
 
 async function loadReporters(module: string): Promise<Reporter[]> {
@@ -52,7 +74,7 @@ async function stop(): Promise<void> {
 }
 
 process.on('message', (request: Request) => {
-  if (request.type === 'start') void start(request.orders)
+  if (request.type === 'start') void start(request.orders, request.checkpoint)
   else if (request.type === 'stop') void stop()
   else if (aggregator !== undefined) {
     const reading = { stats: aggregator.getStats(), figures: aggregator.figures() }

@@ -39,7 +39,7 @@ interface Asked {
 
 /**
  * A {@link RegistryAggregator} in a process of its own, so that adding up and reporting take no time of those that measure. When it
- * dies it is started again, and said so; those that measure then send again what they kept. It ends with the process that started
+ * dies another goes on with what it knew, and it is said so; those that measure send again what came since. It ends with the process that started
  * it, which it does not keep alive.
  *
  * ```ts
@@ -55,6 +55,7 @@ export class AggregatorProcess<Level extends string = string> implements AsyncDi
   #child: ChildProcess | undefined
   #isReady = false
   #restarts = 0
+  #checkpoint: Uint8Array | undefined
   #pauseMs = LEAST_PAUSE_MS
   #timer: ReturnType<typeof setTimeout> | undefined
   readonly #asked = new Map<number, Asked>()
@@ -87,6 +88,11 @@ export class AggregatorProcess<Level extends string = string> implements AsyncDi
   /** How often it was started again. */
   get restarts(): number {
     return this.#restarts
+  }
+
+  /** Bytes held for the next process: what this one knew a moment ago. */
+  get checkpointBytes(): number {
+    return this.#checkpoint?.length ?? 0
   }
 
   /**
@@ -135,6 +141,7 @@ export class AggregatorProcess<Level extends string = string> implements AsyncDi
           for (const id of this.#asked.keys()) this.#send({ type: 'read', id })
           this.#hold()
         } else if (answer.type === 'failed') reason = errorOf(answer)
+        else if (answer.type === 'checkpoint') this.#checkpoint = answer.checkpoint
         else if (answer.type === 'warning') this.#warn(answer.warning)
         else this.#heard(answer.id, answer.reading)
       })
@@ -160,7 +167,7 @@ export class AggregatorProcess<Level extends string = string> implements AsyncDi
         this.#startAgain(reason.message)
       }
       child.once('exit', end)
-      this.#send({ type: 'start', orders: this.#orders })
+      this.#send({ type: 'start', orders: this.#orders, checkpoint: this.#checkpoint })
     })
   }
 

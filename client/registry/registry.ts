@@ -11,6 +11,7 @@ import type { Clock, GaugeOptions, InstrumentOptions, Publishable } from '../opt
 import { atOnce, paced } from '../pace.ts'
 import type { Combine } from '../sketch/gauge.ts'
 import type { WarningSink } from '../warning.ts'
+import type { Reader, Writer } from '../wire/bytes.ts'
 import type { Frame } from '../wire/frame.ts'
 import { DEFAULT_SOURCE, type Tags, type Type, checkLevel, parseKey, seriesKey } from '../wire/series.ts'
 import { Defaults } from './defaults.ts'
@@ -270,6 +271,25 @@ export class Registry<Level extends string = string> implements Publishable {
   /** Drops what only counts while its process lives: its part of gauges that are combined. */
   forget(publisher: string): void {
     for (const tally of this.#tallies.values()) tally.forget(publisher)
+  }
+
+  /** @internal Writes all that is known, for one that takes this one's place: number varint, of each series its id and numbers. */
+  encode(writer: Writer): void {
+    this.tick()
+    writer.varint(this.#tallies.size)
+    for (const tally of this.#tallies.values()) {
+      writer.text(tally.id)
+      tally.encode(writer)
+    }
+  }
+
+  /** @internal Takes over what {@link encode} wrote, by a clock that goes on. */
+  restore(reader: Reader): void {
+    for (let left = reader.varint(); left > 0; left--) {
+      const id = reader.text()
+      const at = id.indexOf('\0')
+      this.#tally(id.slice(0, at) as Type, id.slice(at + 1)).restore(reader)
+    }
   }
 
   /** @internal Has a client, or whatever else makes use of frames, publish what is recorded. */

@@ -7,6 +7,7 @@ import type { Gauge } from '../sketch/gauge.ts'
 import { Members } from '../sketch/members.ts'
 import type { Readings } from '../sketch/readings.ts'
 import { saturated } from '../sketch/saturated.ts'
+import type { Reader, Writer } from '../wire/bytes.ts'
 import type { Series, Type } from '../wire/series.ts'
 import { PERCENTILES, type SeriesStats, type StatsOf } from './stats.ts'
 import { TickingRates } from './ticking.ts'
@@ -55,6 +56,12 @@ export abstract class Tally<T extends Type = Type> {
   /** What is known, with what its handles hold that was not cleared yet. */
   abstract read(nowMs: number): StatsOf[T]
 
+  /** Writes what is known, but for what its handles hold. */
+  abstract encode(writer: Writer): void
+
+  /** Takes over what {@link encode} wrote. */
+  abstract restore(reader: Reader): void
+
   get wentDown(): boolean {
     return false
   }
@@ -73,6 +80,16 @@ class Total {
   add(amount: number): void {
     this.value = saturated(this.value + amount)
     if (amount < 0) this.wentDown = true
+  }
+
+  encode(writer: Writer): void {
+    writer.f64(this.value)
+    writer.u8(this.wentDown ? 1 : 0)
+  }
+
+  restore(reader: Reader): void {
+    this.value = reader.f64()
+    this.wentDown = reader.u8() === 1
   }
 
   /** With what some handles still hold. */
@@ -96,6 +113,14 @@ class CounterTally extends Tally<'counter'> {
 
   read(): StatsOf['counter'] {
     return { value: this.#total.with(this.handles) }
+  }
+
+  encode(writer: Writer): void {
+    this.#total.encode(writer)
+  }
+
+  restore(reader: Reader): void {
+    this.#total.restore(reader)
   }
 
   override get wentDown(): boolean {
@@ -123,6 +148,16 @@ class MeterTally extends Tally<'meter'> {
   read(nowMs: number): StatsOf['meter'] {
     const { m1, m5, m15 } = this.#rates.at(nowMs)
     return { count: this.#total.with(this.handles), m1, m5, m15 }
+  }
+
+  encode(writer: Writer): void {
+    this.#total.encode(writer)
+    this.#rates.encode(writer)
+  }
+
+  restore(reader: Reader): void {
+    this.#total.restore(reader)
+    this.#rates.restore(reader)
   }
 
   override get wentDown(): boolean {
@@ -167,6 +202,19 @@ class GaugeTally extends Tally<'gauge'> {
     return { value: this.#others?.value(nowMs, this.#value) ?? this.#value }
   }
 
+  encode(writer: Writer): void {
+    writer.f64(this.#value)
+    writer.f64(this.#timeMs)
+    writer.u8(this.#others === undefined ? 0 : 1)
+    this.#others?.encode(writer)
+  }
+
+  restore(reader: Reader): void {
+    this.#value = reader.f64()
+    this.#timeMs = reader.f64()
+    this.#others = reader.u8() === 1 ? Combined.decode(reader) : undefined
+  }
+
   #newer(timeMs: number, value: number): void {
     // no reading has the time 0
     if (timeMs === 0 || timeMs < this.#timeMs) return
@@ -197,6 +245,14 @@ class SetTally extends Tally<'set'> {
     for (const { recorded } of this.handles) members.merge(recorded as Members)
     return { value: members.size }
   }
+
+  encode(writer: Writer): void {
+    this.#window.encode(writer)
+  }
+
+  restore(reader: Reader): void {
+    this.#window.restore(reader, (from, into) => Members.decode(from, into))
+  }
 }
 
 const QUANTILES = Object.values(PERCENTILES)
@@ -220,6 +276,18 @@ abstract class DistributionTally<T extends 'timer' | 'histogram'> extends Tally<
 
   merge(aggregate: Aggregate, span: Span): void {
     this.add(aggregate as Distribution, span)
+  }
+
+  encode(writer: Writer): void {
+    writer.f64(this.#count)
+    writer.f64(this.#sum)
+    this.#window.encode(writer)
+  }
+
+  restore(reader: Reader): void {
+    this.#count = reader.f64()
+    this.#sum = reader.f64()
+    this.#window.restore(reader, (from, into) => Distribution.decode(from, into))
   }
 
   protected add(distribution: Distribution, { nowMs }: Span): void {
@@ -277,6 +345,16 @@ class TimerTally extends DistributionTally<'timer'> {
   read(nowMs: number): StatsOf['timer'] {
     const { m1, m5, m15 } = this.#rates.at(nowMs)
     return { m1, m5, m15, ...this.readWindow(nowMs) }
+  }
+
+  override encode(writer: Writer): void {
+    super.encode(writer)
+    this.#rates.encode(writer)
+  }
+
+  override restore(reader: Reader): void {
+    super.restore(reader)
+    this.#rates.restore(reader)
   }
 
   protected override add(distribution: Distribution, span: Span): void {

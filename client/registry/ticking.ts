@@ -1,12 +1,13 @@
 import { Rates } from '../sketch/rates.ts'
+import type { Reader, Writer } from '../wire/bytes.ts'
 
 /** As Tapes and Dropwizard tick. */
 export const TICK_MS = 5_000
 
 /** The rates of a meter, which move in ticks of 5 s: within one, what was counted waits for its end. */
 export class TickingRates {
-  readonly #startMs: number
-  readonly #rates = new Rates()
+  #startMs: number
+  #rates = new Rates()
   #ticks = 0
   #waiting = 0
 
@@ -31,5 +32,20 @@ export class TickingRates {
       this.#waiting = 0
     }
     return this.#rates
+  }
+
+  encode(writer: Writer): void {
+    writer.f64(this.#startMs)
+    writer.f64(this.#ticks)
+    writer.f64(this.#waiting)
+    this.#rates.encode(writer)
+  }
+
+  /** Takes over what {@link encode} wrote. */
+  restore(reader: Reader): void {
+    this.#startMs = reader.f64()
+    this.#ticks = reader.f64()
+    this.#waiting = reader.f64()
+    this.#rates = Rates.decode(reader)
   }
 }

@@ -1,8 +1,11 @@
+import type { Reader, Writer } from '../wire/bytes.ts'
+
 /** Parts of a sliding window: what it holds is as old as the window at the most, and four fifths of it at the least. */
 const PARTS = 5
 
 interface Mergeable<Self> {
   merge(other: Self): void
+  encode(writer: Writer): void
 }
 
 interface Part<Aggregate> {
@@ -35,6 +38,25 @@ export class SlidingWindow<Aggregate extends Mergeable<Aggregate>> {
   mergeInto(sum: Aggregate, nowMs: number): void {
     this.#expire(nowMs)
     for (const { aggregate } of this.#parts) sum.merge(aggregate)
+  }
+
+  /** Number of parts varint; of each its index f64, and its aggregate. */
+  encode(writer: Writer): void {
+    writer.varint(this.#parts.length)
+    for (const { index, aggregate } of this.#parts) {
+      writer.f64(index)
+      aggregate.encode(writer)
+    }
+  }
+
+  /** Takes over what {@link encode} wrote; `decode` merges an aggregate into an empty one. */
+  restore(reader: Reader, decode: (reader: Reader, into: Aggregate) => void): void {
+    this.#parts.length = 0
+    for (let left = reader.varint(); left > 0; left--) {
+      const part = { index: reader.f64(), aggregate: this.#create() }
+      decode(reader, part.aggregate)
+      this.#parts.push(part)
+    }
   }
 
   #expire(nowMs: number): number {

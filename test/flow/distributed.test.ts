@@ -148,6 +148,36 @@ describe('an aggregator in a process of its own', () => {
     expect(aggregator.restarts).toBe(1)
   })
 
+  test('that dies leaves what it knew to the next, also of processes that are gone', async () => {
+    await using playground = new Playground()
+    const address = addressIn(playground)
+    await using aggregator = await new AggregatorProcess({ address, execArgv: tsx }).start()
+    const gone = new DistributedRegistry({ address, flushInterval: '1h' })
+    gone.counter('n').inc(3)
+    gone.timer('t').record(0.5)
+    await gone.close()
+    await using registry = new DistributedRegistry({ address, flushInterval: '1h' })
+    registry.counter('n').inc(4)
+    await registry.flush()
+    await until(() => aggregator.checkpointBytes > 0)
+    const held = aggregator.checkpointBytes
+    registry.counter('more').inc(5)
+    await registry.flush()
+    await until(() => aggregator.checkpointBytes > held)
+    const pid = aggregator.pid as number
+    process.kill(pid, 'SIGKILL')
+    await until(() => aggregator.pid !== pid)
+    registry.counter('n').inc(10)
+    await registry.flush()
+    // those that the one before had are handed in again, and told apart
+    await until(async () => (await aggregator.figures()).replays >= 2)
+    expect(await aggregator.getStats()).toMatchObject({
+      n: { value: 17 },
+      t: { count: 1, p50: 0.5 },
+      more: { value: 5 },
+    })
+  })
+
   test('ends with the process that started it, and keeps that not alive', async () => {
     await using playground = new Playground()
     const starter = playground.node(
