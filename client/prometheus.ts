@@ -78,7 +78,8 @@ export function boundText(bound: number): string {
 
 /** A value of a sample. */
 export function valueText(value: number): string {
-  if (Number.isFinite(value)) return String(value)
+  // at once for what is finite, as almost all are
+  if (value - value === 0) return String(value)
   return Number.isNaN(value) ? 'NaN' : value > 0 ? '+Inf' : '-Inf'
 }
 

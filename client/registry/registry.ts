@@ -17,7 +17,7 @@ import { DEFAULT_SOURCE, type Tags, type Type, checkLevel, parseKey, seriesKey }
 import { Defaults } from './defaults.ts'
 import { type Handles, OVERFLOW, type Outlet, Recorder } from './recorder.ts'
 import type { SeriesStats, StatsOf } from './stats.ts'
-import { type Tally, createTally } from './tally.ts'
+import { type Span, type Tally, createTally } from './tally.ts'
 import { keepTicking } from './ticker.ts'
 import { type StatsTree, TreeBuilder, put } from './tree.ts'
 
@@ -72,8 +72,8 @@ export class Registry<Level extends string = string> implements Publishable {
   readonly #tallies = new Map<string, Tally>()
   readonly #ofHandle = new Map<Instrument, Tally>()
   #byDepth: Name[] | undefined
-  #sinceMs: number
-  #nowMs: number
+  /** When what is cleared now was recorded. */
+  #span: Span
   #isTicking = false
 
   /** @throws UsageError naming the option that makes no sense */
@@ -121,7 +121,8 @@ export class Registry<Level extends string = string> implements Publishable {
       },
     })
     this.dropped = this.#recorder.dropped
-    this.#sinceMs = this.#nowMs = this.#recorder.clock()
+    const nowMs = this.#recorder.clock()
+    this.#span = { sinceMs: nowMs, nowMs }
   }
 
   /** Series held, those of other processes included. */
@@ -359,12 +360,11 @@ export class Registry<Level extends string = string> implements Publishable {
   }
 
   #turn(): void {
-    this.#sinceMs = this.#nowMs
-    this.#nowMs = this.#recorder.clock()
+    this.#span = { sinceMs: this.#span.nowMs, nowMs: this.#recorder.clock() }
   }
 
   #cleared(handle: Instrument): void {
-    this.#ofHandle.get(handle)?.take(handle.recorded, { sinceMs: this.#sinceMs, nowMs: this.#nowMs })
+    this.#ofHandle.get(handle)?.take(handle.recorded, this.#span)
   }
 
   *#build(): Generator<void, StatsTree> {

@@ -241,7 +241,7 @@ class SetTally extends Tally<'set'> {
 
   read(nowMs: number): StatsOf['set'] {
     const members = new Members()
-    this.#window.mergeInto(members, nowMs)
+    for (const held of this.#window.held(nowMs)) members.merge(held)
     for (const { recorded } of this.handles) members.merge(recorded as Members)
     return { value: members.size }
   }
@@ -259,6 +259,14 @@ const QUANTILES = Object.values(PERCENTILES)
 
 // where what a window holds is added up, over and over
 const scratch = new Distribution()
+
+/** All that some hold, valid until the next call; of one alone it is that one. */
+function allOf(parts: readonly Distribution[]): Distribution {
+  if (parts.length === 1) return parts[0] as Distribution
+  scratch.clear()
+  for (const part of parts) scratch.merge(part)
+  return scratch
+}
 
 abstract class DistributionTally<T extends 'timer' | 'histogram'> extends Tally<T> {
   readonly #window: SlidingWindow<Distribution>
@@ -297,17 +305,18 @@ abstract class DistributionTally<T extends 'timer' | 'histogram'> extends Tally<
   }
 
   protected readWindow(nowMs: number): StatsOf['histogram'] {
-    scratch.clear()
-    this.#window.mergeInto(scratch, nowMs)
     let count = this.#count
     let sum = this.#sum
+    const parts = [...this.#window.held(nowMs)]
     for (const { recorded } of this.handles) {
       const distribution = recorded as Distribution
+      if (distribution.count === 0) continue
       count += distribution.count
       sum = saturated(sum + distribution.sum)
-      scratch.merge(distribution)
+      parts.push(distribution)
     }
-    const [p50, p75, p90, p95, p98, p99, p999] = scratch.quantiles(QUANTILES) as [
+    const all = allOf(parts)
+    const [p50, p75, p90, p95, p98, p99, p999] = all.quantiles(QUANTILES) as [
       number,
       number,
       number,
@@ -316,14 +325,14 @@ abstract class DistributionTally<T extends 'timer' | 'histogram'> extends Tally<
       number,
       number,
     ]
-    if (scratch.count === 0) {
+    if (all.count === 0) {
       const none = Number.NaN
       return { count, sum, min: none, max: none, mean: none, stddev: none, p50, p75, p90, p95, p98, p99, p999 }
     }
     const { min, max } = scratch
-    const mean = saturated(scratch.sum / scratch.count)
+    const mean = saturated(all.sum / all.count)
     // rounding can leave a difference of equals below zero
-    const variance = Math.max(0, saturated(scratch.sumOfSquares / scratch.count) - saturated(mean * mean))
+    const variance = Math.max(0, saturated(all.sumOfSquares / all.count) - saturated(mean * mean))
     return { count, sum, min, max, mean, stddev: Math.sqrt(variance), p50, p75, p90, p95, p98, p99, p999 }
   }
 }

@@ -18,6 +18,7 @@ export class SlidingWindow<Aggregate extends Mergeable<Aggregate>> {
   readonly #create: () => Aggregate
   readonly #partMs: number
   readonly #parts: Part<Aggregate>[] = []
+  #over: Part<Aggregate> | undefined
 
   constructor(create: () => Aggregate, spanMs: number) {
     this.#create = create
@@ -34,10 +35,21 @@ export class SlidingWindow<Aggregate extends Mergeable<Aggregate>> {
     return aggregate
   }
 
-  /** Adds up what the window holds. */
-  mergeInto(sum: Aggregate, nowMs: number): void {
-    this.#expire(nowMs)
-    for (const { aggregate } of this.#parts) sum.merge(aggregate)
+  /** What the window holds, in two aggregates at the most, which stay the window's own. */
+  held(nowMs: number): readonly Aggregate[] {
+    const index = this.#expire(nowMs)
+    const parts = this.#parts
+    const isCurrent = parts.at(-1)?.index === index
+    const closed = isCurrent ? parts.length - 1 : parts.length
+    if (closed < 2) return parts.map(({ aggregate }) => aggregate)
+    // parts that are over change no more, so they are added up once for all who look while the current one lasts
+    if (this.#over?.index !== index) {
+      const aggregate = this.#create()
+      for (let part = 0; part < closed; part++) aggregate.merge((parts[part] as Part<Aggregate>).aggregate)
+      this.#over = { index, aggregate }
+    }
+    const over = this.#over.aggregate
+    return isCurrent ? [over, (parts.at(-1) as Part<Aggregate>).aggregate] : [over]
   }
 
   /** Number of parts varint; of each its index f64, and its aggregate. */
@@ -62,7 +74,10 @@ export class SlidingWindow<Aggregate extends Mergeable<Aggregate>> {
   #expire(nowMs: number): number {
     const index = Math.floor(nowMs / this.#partMs)
     const parts = this.#parts
-    while (parts[0] !== undefined && parts[0].index <= index - PARTS) parts.shift()
+    while (parts[0] !== undefined && parts[0].index <= index - PARTS) {
+      parts.shift()
+      this.#over = undefined
+    }
     return index
   }
 }

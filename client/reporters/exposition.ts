@@ -103,13 +103,15 @@ function* groupPieces(group: readonly SeriesStats[], taken: Set<string>): Genera
     const kind = told === 'counter' && group.some(({ wentDown }) => wentDown) ? 'gauge' : told
     const name = base + suffix
     yield `# TYPE ${name} ${kind}\n# HELP ${name} Zibrato ${type} ${escapeHelp(series.name)}${about}\n`
+    const heads = samples.map(([end, label]) => `${base}${end}{${label}${label === '' ? '' : ','}`)
+    const bare = samples.map(([end, label]) => `${base}${end}${label === '' ? '' : `{${label}}`} `)
     for (let index = 0; index < group.length; index++) {
       const own = texts[index] as string
       const stats = (group[index] as SeriesStats).stats as never
       let lines = ''
-      for (const [end, label, read] of samples) {
-        const all = own === '' || label === '' ? own + label : `${own},${label}`
-        lines += `${base}${end}${all === '' ? '' : `{${all}}`} ${valueText(read(stats))}\n`
+      for (let sample = 0; sample < samples.length; sample++) {
+        const value = valueText((samples[sample] as Family['samples'][number])[2](stats))
+        lines += own === '' ? `${bare[sample]}${value}\n` : `${heads[sample]}${own}} ${value}\n`
       }
       yield lines
     }

@@ -3,6 +3,7 @@ import { type Answered, type Asked, Listener, isSame, respond } from '../listene
 import { defaultRegistry } from '../registry/default.ts'
 import type { Registry } from '../registry/registry.ts'
 import { PROMETHEUS_CONTENT_TYPE, prometheusText } from './exposition.ts'
+import { jsonText } from './json.ts'
 import type { Reporter } from './reporter.ts'
 
 export interface HttpReporterOptions {
@@ -114,7 +115,7 @@ export class HttpReporter implements Reporter {
       'cache-control': 'no-store',
     }
     if (method === 'HEAD') return { status: 200, headers, body: undefined }
-    const body = isText ? await prometheusText(this.registry) : JSON.stringify(await this.registry.getStatsAsync())
+    const body = isText ? await prometheusText(this.registry) : await jsonText(this.registry)
     return { status: 200, headers, body }
   }
 }

@@ -1,4 +1,5 @@
 import type { Writable } from 'node:stream'
+import { jsonText } from './json.ts'
 import { ScheduledReporter, type ScheduledOptions } from './scheduled.ts'
 
 export interface StreamReporterOptions extends ScheduledOptions {
@@ -21,7 +22,7 @@ export class StreamReporter extends ScheduledReporter {
   }
 
   async report(): Promise<void> {
-    const line = `${JSON.stringify(await this.registry.getStatsAsync())}\n`
+    const line = `${await jsonText(this.registry)}\n`
     await new Promise<void>((resolve, reject) => {
       this.#stream.write(line, (error) => (error instanceof Error ? reject(error) : resolve()))
     })

@@ -2,7 +2,7 @@ import { InvalidFrameError } from '../errors.ts'
 import type { Reader, Writer } from '../wire/bytes.ts'
 import type { EncodedKey } from '../wire/series.ts'
 import type { Entries, Samples } from './aggregates.ts'
-import { Bins, binOf, valueOf } from './bins.ts'
+import { BINS_PER_OCTAVE, Bins, binOf, valueOf } from './bins.ts'
 
 /** Samples up to which a distribution keeps the values themselves, so that small samples stay exact. */
 export const RAW_VALUES = 64
@@ -143,15 +143,11 @@ export class Distribution implements Samples {
   /** {@link quantile} of each of `qs`, in one pass. */
   quantiles(qs: readonly number[]): number[] {
     if (this.count === 0) return qs.map(() => Number.NaN)
-    const [values, weights] = this.#sketched ? this.#rankBins() : this.#rankValues()
-    for (let index = 1; index < weights.length; index++) {
-      weights[index] = (weights[index] as number) + (weights[index - 1] as number)
-    }
+    const valueAt = this.#sketched ? this.#rankBins() : this.#rankValues()
     return qs.map((q) => {
       // the slack takes up what q * count loses in floating point
       const rank = q * this.count * (1 - 1e-12)
-      const value = values[weights.findIndex((weight) => weight >= rank)] ?? this.max
-      return Math.min(this.max, Math.max(this.min, value))
+      return Math.min(this.max, Math.max(this.min, valueAt(rank) ?? this.max))
     })
   }
 
@@ -331,39 +327,61 @@ export class Distribution implements Samples {
     else this.#zeros += weight
   }
 
-  /** Values, ascending, and their weights. */
-  #rankValues(): [values: Float64Array, weights: Float64Array] {
+  /** Answers the value of a rank; undefined beyond the last. */
+  #rankValues(): (rank: number) => number | undefined {
     const { values, weights } = this
-    if (weights === undefined) return [values.slice().sort(), new Float64Array(values.length).fill(1)]
+    if (weights === undefined) {
+      const sorted = values.slice().sort()
+      return (rank) => sorted[Math.max(0, Math.ceil(rank) - 1)]
+    }
     const order = Array.from(values.keys()).sort((left, right) => (values[left] as number) - (values[right] as number))
-    return [
-      Float64Array.from(order, (index) => values[index] as number),
+    const upTo = addUp(
       Float64Array.from(order, (index) => weights[index] as number),
-    ]
+      0,
+    )
+    return (rank) => values[order[firstFrom(upTo, rank)] as number]
   }
 
-  /** What bins stand for, ascending, and their weights. */
-  #rankBins(): [values: Float64Array, weights: Float64Array] {
-    const below = this.#negative?.sorted().reverse() ?? NO_BINS
-    const above = this.#positive?.sorted() ?? NO_BINS
-    const values = new Float64Array(below.length + 1 + above.length)
-    const weights = new Float64Array(values.length)
-    let place = 0
-    for (const bin of below) {
-      values[place] = -valueOf(bin)
-      weights[place++] = this.#negative?.weightOf(bin) as number
+  /** The same, of what bins stand for. Valid until the next call. */
+  #rankBins(): (rank: number) => number | undefined {
+    const below = (this.#negative ?? EMPTY).spread(ROOM_BELOW)
+    const above = (this.#positive ?? EMPTY).spread(ROOM_ABOVE)
+    const belowUpTo = addUp(below.weights.reverse(), 0)
+    const zerosUpTo = (belowUpTo.at(-1) ?? 0) + this.#zeros
+    const aboveUpTo = addUp(above.weights, zerosUpTo)
+    return (rank) => {
+      const place = firstFrom(belowUpTo, rank)
+      if (place < belowUpTo.length) return -valueOf(below.lowest + belowUpTo.length - 1 - place)
+      if (zerosUpTo >= rank) return 0
+      const bin = firstFrom(aboveUpTo, rank)
+      return bin < aboveUpTo.length ? valueOf(above.lowest + bin) : undefined
     }
-    weights[place++] = this.#zeros
-    for (const bin of above) {
-      values[place] = valueOf(bin)
-      weights[place++] = this.#positive?.weightOf(bin) as number
-    }
-    return [values, weights]
   }
 }
 
-const NO_BINS = new Int32Array(0)
+/** Makes of weights what they come to, from `sum` on, up to and with each. */
+function addUp(weights: Float64Array, sum: number): Float64Array {
+  for (let index = 0; index < weights.length; index++) weights[index] = sum += weights[index] as number
+  return weights
+}
+
+/** Where the first of ascending numbers stands that is not below one. */
+function firstFrom(ascending: Float64Array, least: number): number {
+  let low = 0
+  let high = ascending.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if ((ascending[middle] as number) >= least) high = middle
+    else low = middle + 1
+  }
+  return low
+}
+
 const EMPTY = new Bins()
+
+// where bins are spread out, over and over: 256 octaves
+const ROOM_BELOW = new Float64Array(256 * BINS_PER_OCTAVE)
+const ROOM_ABOVE = new Float64Array(256 * BINS_PER_OCTAVE)
 
 function grown(array: Float64Array): Float64Array<ArrayBuffer> {
   const larger = new Float64Array(array.length * 2)

@@ -6,6 +6,7 @@ export const CASES = [
   'timer',
   'time',
   'seal',
+  'registry',
   'http-json',
   'http-bundle',
   'udp',
