@@ -329,7 +329,7 @@ abstract class DistributionTally<T extends 'timer' | 'histogram'> extends Tally<
       const none = Number.NaN
       return { count, sum, min: none, max: none, mean: none, stddev: none, p50, p75, p90, p95, p98, p99, p999 }
     }
-    const { min, max } = scratch
+    const { min, max } = all
     const mean = saturated(all.sum / all.count)
     // rounding can leave a difference of equals below zero
     const variance = Math.max(0, saturated(all.sumOfSquares / all.count) - saturated(mean * mean))
