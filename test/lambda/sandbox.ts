@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { type EmulatorOptions, LambdaEmulator } from '../../examples/lambda/emulator.ts'
+import { type EmulatorOptions, LambdaEmulator, type Outcome } from '../../examples/lambda/emulator.ts'
 import type { ZibratoStats } from '../../client/stats.ts'
 import { DIST } from '../flow/processes.ts'
 import { freePort } from './free-port.ts'
@@ -37,6 +37,12 @@ export async function sandbox(
       ...env,
     },
   })
+}
+
+/** @throws when it failed */
+export function answered({ body, error }: Outcome): Answered {
+  if (error !== undefined) throw new Error(`${error.errorType}: ${error.errorMessage}`)
+  return JSON.parse(body) as Answered
 }
 
 /** What the extension says of itself when it stops. */

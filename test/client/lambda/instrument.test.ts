@@ -1,22 +1,11 @@
-import { afterEach, describe, expect, test } from 'vitest'
-import type { LambdaEmulator, Outcome } from '../../../examples/lambda/emulator.ts'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import type { LambdaEmulator } from '../../../examples/lambda/emulator.ts'
 import { Zibrato, instrument } from '../../../client/lambda.ts'
 import { MemoryMetrics } from '../../../client/transport/metrics.ts'
-import { type Answered, sandbox } from '../../lambda/sandbox.ts'
+import { gateway } from '../../lambda/gateway.ts'
+import { answered, sandbox } from '../../lambda/sandbox.ts'
 import { until } from '../../until.ts'
 import { GatewayDouble, respond } from '../transport/gateway-double.ts'
-
-const stops: (() => Promise<unknown>)[] = []
-
-afterEach(async () => {
-  await Promise.all(stops.splice(0).map((stop) => stop()))
-})
-
-async function gateway(): Promise<GatewayDouble> {
-  const double = await GatewayDouble.start()
-  stops.push(() => double.stop())
-  return double
-}
 
 /** A function in the emulator that sends by itself. */
 async function start(
@@ -26,13 +15,8 @@ async function start(
   timeoutMs = 120_000,
 ): Promise<LambdaEmulator> {
   const lambda = await sandbox('direct', handler, { ZIBRATO_URL: url, BUDGET: '60s', ...env }, { timeoutMs })
-  stops.push(() => lambda[Symbol.asyncDispose]())
+  onTestFinished(() => lambda[Symbol.asyncDispose]())
   return lambda
-}
-
-function answered({ body, error }: Outcome): Answered {
-  expect(error).toBeUndefined()
-  return JSON.parse(body) as Answered
 }
 
 describe('an instrumented Lambda handler', () => {
@@ -178,7 +162,7 @@ describe('an instrumented Lambda handler', () => {
     make(double)
     const { url } = double
     if (what === 'is not there') await double.stop()
-    else stops.push(() => double.stop())
+    else onTestFinished(() => double.stop())
     const lambda = await start('plain', url, { BUDGET: '100ms' })
     for (let n = 1; n <= 3; n++) {
       expect(answered(await lambda.invoke({ n, body: 200 })).n).toBe(n)

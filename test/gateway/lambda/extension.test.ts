@@ -4,25 +4,14 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { unzipSync } from 'fflate'
 import { readFileSync } from 'node:fs'
-import { afterEach, describe, expect, test } from 'vitest'
-import type { EmulatorOptions, LambdaEmulator, Outcome } from '../../../examples/lambda/emulator.ts'
-import { GatewayDouble, accept, respond } from '../../client/transport/gateway-double.ts'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import type { EmulatorOptions, LambdaEmulator } from '../../../examples/lambda/emulator.ts'
+import { accept, respond } from '../../client/transport/gateway-double.ts'
 import { DIST, Playground } from '../../flow/processes.ts'
 import { freePort } from '../../lambda/free-port.ts'
-import { type Answered, lastWords, sandbox } from '../../lambda/sandbox.ts'
+import { gateway } from '../../lambda/gateway.ts'
+import { answered, lastWords, sandbox } from '../../lambda/sandbox.ts'
 import { until } from '../../until.ts'
-
-const stops: (() => unknown)[] = []
-
-afterEach(async () => {
-  await Promise.all(stops.splice(0).map((stop) => stop()))
-})
-
-async function gateway(): Promise<GatewayDouble> {
-  const double = await GatewayDouble.start()
-  stops.push(() => double.stop())
-  return double
-}
 
 /** A function in the emulator, and the extension beside it. */
 async function start(
@@ -31,13 +20,8 @@ async function start(
   options: Partial<EmulatorOptions> = {},
 ): Promise<LambdaEmulator> {
   const lambda = await sandbox('extension', handler, env, options)
-  stops.push(() => lambda[Symbol.asyncDispose]())
+  onTestFinished(() => lambda[Symbol.asyncDispose]())
   return lambda
-}
-
-function answered({ body, error }: Outcome): Answered {
-  expect(error).toBeUndefined()
-  return JSON.parse(body) as Answered
 }
 
 /** Invokes until the extension has told that it takes part, which it may be too late for in the first one. */
@@ -84,7 +68,7 @@ describe('zibrato-lambda-extension', () => {
     await lambda.shutdown()
     // what it was told of, it had answered for
     expect(double.sum('attempts', double.posts.slice(before))).toBe(6)
-    expect(double.posts.length).toBe(before + 1)
+    expect(double.posts.length).toBeLessThan(before + 6)
     expect(lastWords(lambda)).toMatchObject({ unknown: 0, dropped: {} })
   })
 
@@ -123,10 +107,11 @@ describe('zibrato-lambda-extension', () => {
 
   test.each([
     ['crashes', { exit: true }, 'failure', 120_000],
-    ['times out', { hang: true }, 'timeout', 1_500],
+    ['times out', { hang: true }, 'timeout', 2_500],
   ])('sends what there is when the function %s', async (_, event, reason, timeoutMs) => {
     const double = await gateway()
-    const lambda = await start('plain', { ZIBRATO_URL: double.url, ZIBRATO_EXTENSION_BUDGET: '1ms' }, { timeoutMs })
+    const env = { ZIBRATO_URL: double.url, ZIBRATO_EXTENSION_BUDGET: '1ms', BUDGET: '60s' }
+    const lambda = await start('plain', env, { timeoutMs })
     await until(async () => (await lambda.invoke({ n: 1 })).error === undefined)
     expect((await lambda.invoke(event)).error?.errorType).toBe(`Sandbox.${reason}`)
     expect(double.sum('attempts')).toBeGreaterThan(0)
@@ -149,11 +134,11 @@ describe('zibrato-lambda-extension', () => {
 
   test('leaves it to the function when its port is taken, when it is off, and when it has died', async () => {
     const double = await gateway()
-    const other = createServer((socket) => socket.end('SMTP ready\r\n'))
+    const other = createServer((socket) => socket.on('error', () => {}).end('SMTP ready\r\n'))
     const port = await new Promise<number>((resolve) => {
       other.listen(0, '127.0.0.1', () => resolve((other.address() as { port: number }).port))
     })
-    stops.push(() => other.close())
+    onTestFinished(() => void other.close())
     const env = { ZIBRATO_URL: double.url, BUDGET: '60s' }
     const taken = await start('plain', { ...env, ZIBRATO_EXTENSION_PORT: String(port) })
     answered(await taken.invoke({ n: 1 }))
@@ -181,7 +166,7 @@ describe('zibrato-lambda-extension', () => {
     const command = ground.start(process.execPath, [BIN, '--layer', 'layer.zip'])
     expect(await command.ended, command.stderr).toBe(0)
     const opt = mkdtempSync(join(tmpdir(), 'zibrato-opt-'))
-    stops.push(() => rmSync(opt, { recursive: true, force: true }))
+    onTestFinished(() => rmSync(opt, { recursive: true, force: true }))
     const zip = readFileSync(join(ground.folder, 'layer.zip'))
     for (const [name, bytes] of Object.entries(unzipSync(zip))) {
       mkdirSync(dirname(join(opt, name)), { recursive: true })
@@ -192,10 +177,9 @@ describe('zibrato-lambda-extension', () => {
       { ZIBRATO_URL: double.url },
       { extension: [join(opt, 'extensions/zibrato-lambda-extension')] },
     )
-    await warm(lambda)
-    answered(await lambda.invoke({ n: 1 }))
+    for (let n = 1; n <= 5; n++) answered(await lambda.invoke({ n }))
     await lambda.shutdown()
-    expect(double.sum('attempts')).toBe(1)
+    expect(double.sum('attempts')).toBe(5)
     expect(lastWords(lambda).sent).toBeGreaterThan(0)
   })
 
