@@ -35,6 +35,8 @@ try {
   }
   compile()
   brokenLinks()
+  run('npx', ['--no-install', 'zibrato-lambda-extension', '--layer', 'layer.zip'])
+  console.log(`the layer for Lambda: ${readFileSync(join(folder, 'layer.zip')).length} bytes`)
   await countOnce()
   console.log(`${entries.length} entries and ${Object.keys(bin).length} commands work from the packed tarball`)
 } finally {

@@ -49,7 +49,8 @@ export class Invocation {
     if (typeof context !== 'object' || context === null) return
     for (const [name, failed] of LEGACY) {
       const method = context[name]
-      if (typeof method === 'function') context[name] = this.#first(method as Method, context, failed)
+      // fails without a word where it cannot be replaced
+      if (typeof method === 'function') Reflect.set(context, name, this.#first(method as Method, context, failed))
     }
   }
 

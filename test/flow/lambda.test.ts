@@ -141,9 +141,13 @@ test.concurrent('what a Lambda function says that it gave up is what is missing'
     given = givenUp(stats)
     return stats.waiting === 0 && stats.sent > given
   })
+  // told with what comes after something was taken
+  answered(await lambda.invoke({ report: true }))
+  await lambda.idle()
   const sum = await arrived(counted)
   expect(proxy.missing).toEqual({ frames: given, attempts: invocations - sum })
   expect(sum).toBeGreaterThan(0)
+  expect(ground.sums('out.jsonl').get('zibrato.dropped')).toBe(given)
 })
 
 test.concurrent('the example counts its orders into a running zibrato', async () => {
