@@ -92,6 +92,22 @@ export async function freePort(): Promise<number> {
   }
 }
 
+/** The same with the next port, for a broker. */
+export async function freePair(): Promise<number> {
+  for (;;) {
+    const port = await freePort()
+    const next = createServer().listen(port + 1, '127.0.0.1')
+    try {
+      await once(next, 'listening')
+    } catch {
+      continue
+    }
+    next.close()
+    await once(next, 'close')
+    return port
+  }
+}
+
 async function isAnswering(port: number): Promise<boolean> {
   const socket = connect(port, '127.0.0.1')
   try {

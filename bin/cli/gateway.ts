@@ -16,6 +16,7 @@ import { ringMetrics } from './figures.ts'
 import { type JournalSettings, createJournal, startJournal } from './journal.ts'
 import { Lifetime } from './lifetime.ts'
 import { type Logger, createLog } from './log.ts'
+import { watchBrokers } from './reach.ts'
 import { type StatsdPlan, type StatsdSettings, planStatsd, statsdAddresses, statsdPorts } from './statsd.ts'
 import type { Routes } from './targets.ts'
 
@@ -56,7 +57,11 @@ export async function run({ settings, origins }: Invocation<GatewaySettings>): P
     const { stopTimeout } = settings
     await startJournal(lifetime, journal)
     const options = { host, http, statsd, broker, tokens, insecure, curve, stopTimeout, journal }
-    const addresses = await openGateway(lifetime, log, options)
+    const { addresses, isConnected } = await openGateway(lifetime, log, options)
+    const fate =
+      journal === undefined ? 'what is taken waits, and then is refused' : 'what is taken is in the journal only'
+    const meanwhile = `${fate}; start it, or correct --broker`
+    watchBrokers(lifetime, log, { brokers: [broker], answering: () => (isConnected() ? 1 : 0), meanwhile })
     log.info({ ...addresses, broker }, 'listening')
   })
 }
@@ -87,12 +92,16 @@ export interface GatewayAddresses extends ReturnType<typeof statsdAddresses> {
   readonly udp: string
 }
 
-/** Starts a gateway, which when it ends first stops listening and then sends on what it has. */
+/**
+ * Starts a gateway, which when it ends first stops listening and then sends on what it has.
+ *
+ * @returns where it listens, and what tells whether its broker answers
+ */
 export async function openGateway(
   lifetime: Lifetime,
   log: Logger,
   { host, http, statsd, broker, curve, stopTimeout, journal, metrics, ...options }: OpenGatewayOptions,
-): Promise<GatewayAddresses> {
+): Promise<{ readonly addresses: GatewayAddresses; readonly isConnected: () => boolean }> {
   const warn = ({ code, message }: { code: string; message: string }): void => log.warn({ code }, message)
   const sink =
     journal === undefined ? new BrokerSink({ broker, curve, warn }) : new JournalSink({ journal, broker, curve, warn })
@@ -125,5 +134,6 @@ export async function openGateway(
   lifetime.owns('statsd', () => lines.close())
   await lines.start()
   if (note !== undefined) log.info(note)
-  return { http: http === undefined ? 'off' : gateway.url, udp: 'off', ...statsdAddresses(statsd, lines) }
+  const addresses = { http: http === undefined ? 'off' : gateway.url, udp: 'off', ...statsdAddresses(statsd, lines) }
+  return { addresses, isConnected: () => sink.connected() }
 }

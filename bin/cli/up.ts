@@ -87,7 +87,7 @@ export async function run({ settings: said, origins }: Invocation<UpSettings>): 
     if (journal === undefined) await subscribed(log, broker, worker, settings.levels?.length ?? 1)
     const metrics = (): string => broker.metrics() + workerMetrics(worker.figures())
     const options = { host, http, statsd, broker: inside, tokens, insecure, curve, stopTimeout, metrics, routes }
-    const open = await openGateway(lifetime, log, { ...options, journal })
+    const { addresses: open } = await openGateway(lifetime, log, { ...options, journal })
     const ends = addressesOf(host, broker)
     log.info({ broker: ends, ...open, ...describe(settings) }, 'listening')
     if (fromFile !== undefined) process.stdout.write(serverIsUp())

@@ -8,6 +8,7 @@ import { FIGURES_WAY_OUT, refuseExposed } from './exposure.ts'
 import { workerMetrics } from './figures.ts'
 import { Lifetime } from './lifetime.ts'
 import { type Logger, createLog } from './log.ts'
+import { watchBrokers } from './reach.ts'
 import { StatusServer } from './status.ts'
 import { openTargets, routesOf } from './targets.ts'
 
@@ -49,6 +50,10 @@ export async function run({ settings }: Pick<Invocation<WorkerSettings>, 'settin
   const lifetime = new Lifetime(log, settings.stopTimeout)
   return lifetime.run(async () => {
     await startWorker(lifetime, worker)
+    if (!settings.journal) {
+      const meanwhile = 'nothing comes from there; start them, or correct --broker'
+      watchBrokers(lifetime, log, { brokers, answering: () => worker.figures().connections, meanwhile })
+    }
     const doing = { ...(settings.journal ? {} : { brokers }), ...describe(settings) }
     if (http === undefined) {
       log.info(doing, 'listening')

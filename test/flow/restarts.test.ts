@@ -1,5 +1,5 @@
-import { createServer } from 'node:net'
 import { expect, it } from 'vitest'
+import { freePair } from '../redis-server.ts'
 import { until } from '../until.ts'
 import { Playground, type Program } from './processes.ts'
 
@@ -58,28 +58,9 @@ function counted(ground: Playground, file: string): { counters: number; timers: 
   }
 }
 
-/** A port that is free, and whose next one is too, for a broker that has to come back at the same place. */
-async function freePort(): Promise<number> {
-  for (;;) {
-    const server = createServer()
-    const port = await new Promise<number>((resolve) => {
-      server.listen(0, '127.0.0.1', () => resolve((server.address() as { port: number }).port))
-    })
-    const next = createServer()
-    const free = await new Promise<boolean>((resolve) => {
-      next.once('error', () => resolve(false))
-      next.listen(port + 1, '127.0.0.1', () => resolve(true))
-    })
-    await Promise.all(
-      [server, next].map((each) => new Promise((closed) => (each.listening ? each.close(closed) : closed(0)))),
-    )
-    if (free) return port
-  }
-}
-
 it('loses and doubles nothing while the broker is killed five times under two clients', async () => {
   await using ground = new Playground()
-  const port = await freePort()
+  const port = await freePair()
   const url = `tcp://127.0.0.1:${port}`
   const broker = () => ground.zibrato('broker', '--port', String(port))
   let { program } = await broker()
