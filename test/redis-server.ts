@@ -80,15 +80,7 @@ export class RedisServer {
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = randomInt(10_000, 32_000)
-    const server = createServer().listen(port, '127.0.0.1')
-    try {
-      await once(server, 'listening')
-    } catch {
-      continue
-    }
-    server.close()
-    await once(server, 'close')
-    return port
+    if (await isFree(port)) return port
   }
 }
 
@@ -96,16 +88,20 @@ export async function freePort(): Promise<number> {
 export async function freePair(): Promise<number> {
   for (;;) {
     const port = await freePort()
-    const next = createServer().listen(port + 1, '127.0.0.1')
-    try {
-      await once(next, 'listening')
-    } catch {
-      continue
-    }
-    next.close()
-    await once(next, 'close')
-    return port
+    if (await isFree(port + 1)) return port
   }
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer().listen(port, '127.0.0.1')
+  try {
+    await once(server, 'listening')
+  } catch {
+    return false
+  }
+  server.close()
+  await once(server, 'close')
+  return true
 }
 
 async function isAnswering(port: number): Promise<boolean> {
