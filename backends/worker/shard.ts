@@ -176,7 +176,7 @@ export class Shard {
     }
     // forgotten once more what was forgotten then, without counting it as lost again
     const { lost } = this.#filter
-    this.#filter.forget(end)
+    yield* this.#filter.forgetting(end)
     this.#filter.lost = lost
     this.#written = this.#table.size
     this.#committedEnd = end
@@ -207,7 +207,7 @@ export class Shard {
     const interval = this.#options.intervalMs / 1000
     this.#encoder.begin(end - interval, end)
     const changed = yield* this.#emit(end, interval)
-    this.#filter.forget(this.#end)
+    yield* this.#filter.forgetting(this.#end)
     const full = this.#changedBytes > Math.max(LEAST_FULL_BYTES, this.#fullBytes)
     if (full) yield* this.#forgetIdle(end)
     const snapshot = yield* this.#encodeSnapshot(

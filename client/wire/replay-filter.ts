@@ -21,8 +21,8 @@ export interface ReplayFilterOptions {
 
 /**
  * Tells frames that are new from those that were merged before, for one shard: per (publisher, level), the highest seq and
- * the ranges missing below it. What lies below the first seq seen is missing too, but was perhaps never meant for this
- * shard's group, so it is not counted as lost.
+ * the ranges missing below it. What lies below the first seq seen is missing too, and counts once if it comes; but it was
+ * perhaps never meant for this shard's group, or merged before its publisher was forgotten, so it is not counted as lost.
  *
  * Columns instead of objects: most publishers at the edge live for seconds, and a hundred thousand of them are remembered.
  */
@@ -37,7 +37,9 @@ export class ReplayFilter {
   #firsts = new Float64Array(16)
   #highests = new Float64Array(16)
   #seenMs = new Float64Array(16)
-  // [from, to, from, to, ...] inclusive and ascending, only for those who miss something
+  // 1 while all below the first seq is missing, as it mostly is for ever: a range that takes no memory
+  #below = new Uint8Array(16)
+  // the other ranges, [from, to, from, to, ...] inclusive and ascending, only for those who miss something
   #missing = new Map<number, number[]>()
   #levelNames: string[] = []
   #levelCodes = new Map<string, number>()
@@ -73,7 +75,7 @@ export class ReplayFilter {
     if (slot < 0) {
       if (this.#size >= this.#maxPublishers || (known ?? this.#levelNames.length) >= MAX_LEVELS) return 'refused'
       slot = this.#insert(publisher.high, publisher.low, this.#levelCode(level), seq, nowMs)
-      if (seq > 1) this.#missing.set(slot, [1, seq - 1])
+      this.#below[slot] = seq > 1 ? 1 : 0
       this.#changed.add(slot)
       return 'new'
     }
@@ -103,18 +105,23 @@ export class ReplayFilter {
 
   /** Forgets publishers not heard of for 10 minutes; what they still owed is lost. */
   forget(nowMs: number): void {
+    Array.from(this.forgetting(nowMs))
+  }
+
+  /** {@link forget} in slices; no frame may be admitted until it is through. */
+  *forgetting(nowMs: number): Generator<void, void> {
     this.#forgotMs = Math.max(nowMs, this.#forgotMs)
-    this.lost += this.#drop(nowMs)
+    this.lost += yield* this.#dropping(nowMs)
   }
 
   /** Drops publishers not heard of for 10 minutes; answers what they owed. */
-  #drop(nowMs: number): number {
+  *#dropping(nowMs: number): Generator<void, number> {
     let gone = 0
     let owed = 0
     for (let slot = 0; slot < this.#size; slot++) if (nowMs - (this.#seenMs[slot] as number) > REMEMBERED_MS) gone++
     if (gone === 0) return 0
     const old = { size: this.#size, missing: this.#missing, changed: this.#changed, names: this.#levelNames }
-    const { highs, lows, levels, firsts, highests, seenMs } = this.#columns()
+    const { highs, lows, levels, firsts, highests, seenMs, below } = this.#columns()
     this.#size = 0
     this.#missing = new Map()
     this.#changed = new Set()
@@ -122,6 +129,7 @@ export class ReplayFilter {
     this.#levelCodes = new Map()
     this.#reserve(old.size - gone)
     for (let slot = 0; slot < old.size; slot++) {
+      if (slot % SLICE === SLICE - 1) yield
       const ranges = old.missing.get(slot)
       if (nowMs - (seenMs[slot] as number) > REMEMBERED_MS) {
         if (ranges !== undefined) owed += countFrom(ranges, firsts[slot] as number)
@@ -135,6 +143,7 @@ export class ReplayFilter {
         seenMs[slot] as number,
       )
       this.#highests[kept] = highests[slot] as number
+      this.#below[kept] = below[slot] as number
       if (ranges !== undefined) this.#missing.set(kept, ranges)
       if (old.changed.has(slot)) this.#changed.add(kept)
     }
@@ -165,7 +174,8 @@ export class ReplayFilter {
       writer.varint(this.#firsts[slot] as number)
       writer.varint(this.#highests[slot] as number)
       writer.varint(Math.round(this.#seenMs[slot] as number))
-      const ranges = this.#missing.get(slot) ?? []
+      const others = this.#missing.get(slot) ?? []
+      const ranges = this.#below[slot] === 1 ? [1, (this.#firsts[slot] as number) - 1, ...others] : others
       writer.varint(ranges.length / 2)
       let previous = 0
       for (const bound of ranges) {
@@ -204,11 +214,13 @@ export class ReplayFilter {
       const ranges: number[] = []
       let previous = 0
       for (let bound = 0; bound < bounds; bound++) ranges.push((previous += reader.varint()))
-      if (bounds > 0) this.#missing.set(slot, ranges)
+      this.#below[slot] = ranges[0] === 1 && ranges[1] === first - 1 ? 1 : 0
+      if (this.#below[slot] === 1) ranges.splice(0, 2)
+      if (ranges.length > 0) this.#missing.set(slot, ranges)
       else this.#missing.delete(slot)
     }
     // what these owed is in `lost` already
-    this.#drop(this.#forgotMs)
+    yield* this.#dropping(this.#forgotMs)
   }
 
   #miss(slot: number, from: number, to: number): void {
@@ -222,12 +234,19 @@ export class ReplayFilter {
   }
 
   #bound(slot: number, ranges: number[]): void {
-    if (ranges.length <= MAX_RANGES * 2) return
-    this.lost += countFrom(ranges.splice(0, 2), this.#firsts[slot] as number)
+    if (ranges.length / 2 + (this.#below[slot] as number) <= MAX_RANGES) return
+    // the lowest is given up
+    if (this.#below[slot] === 1) this.#below[slot] = 0
+    else this.lost += countFrom(ranges.splice(0, 2), this.#firsts[slot] as number)
   }
 
   /** Takes a seq out of the missing ranges; false when it is in none. */
   #fill(slot: number, seq: number): boolean {
+    const first = this.#firsts[slot] as number
+    if (seq < first && this.#below[slot] === 1) {
+      this.#below[slot] = 0
+      this.#missing.set(slot, [1, first - 1, ...(this.#missing.get(slot) ?? [])])
+    }
     const ranges = this.#missing.get(slot)
     if (ranges === undefined) return false
     for (let index = 0; index < ranges.length; index += 2) {
@@ -293,8 +312,9 @@ export class ReplayFilter {
   }
 
   #columns(): Record<'firsts' | 'highests' | 'seenMs', Float64Array> &
-    Record<'highs' | 'lows', Uint32Array> & { levels: Uint16Array } {
+    Record<'highs' | 'lows', Uint32Array> & { levels: Uint16Array; below: Uint8Array } {
     return {
+      below: this.#below,
       highs: this.#highs,
       lows: this.#lows,
       levels: this.#levels,
@@ -307,7 +327,7 @@ export class ReplayFilter {
   /** Columns of room for `count`, holding what is there up to `size`. */
   #reserve(count: number): void {
     const capacity = 2 ** Math.ceil(Math.log2(Math.max(16, count)))
-    const { highs, lows, levels, firsts, highests, seenMs } = this.#columns()
+    const { highs, lows, levels, firsts, highests, seenMs, below } = this.#columns()
     const size = this.#size
     this.#highs = new Uint32Array(capacity)
     this.#lows = new Uint32Array(capacity)
@@ -315,12 +335,14 @@ export class ReplayFilter {
     this.#firsts = new Float64Array(capacity)
     this.#highests = new Float64Array(capacity)
     this.#seenMs = new Float64Array(capacity)
+    this.#below = new Uint8Array(capacity)
     this.#highs.set(highs.subarray(0, size))
     this.#lows.set(lows.subarray(0, size))
     this.#levels.set(levels.subarray(0, size))
     this.#firsts.set(firsts.subarray(0, size))
     this.#highests.set(highests.subarray(0, size))
     this.#seenMs.set(seenMs.subarray(0, size))
+    this.#below.set(below.subarray(0, size))
     this.#places = new Int32Array(capacity * 2)
     for (let slot = 0; slot < size; slot++) this.#place(slot)
   }

@@ -202,6 +202,24 @@ describe('ReplayFilter', () => {
     expect(filter.admit(publisherOf(1), 'info', 1, 3000)).toBe('new')
   })
 
+  it('lets others run while it forgets some of very many, and remembers the rest', () => {
+    const filter = new ReplayFilter()
+    for (let id = 0; id < 100_000; id++) filter.admit(publisherOf(id), 'info', id % 2 === 0 ? 7 : 1, id % 3)
+    let slices = 0
+    // those heard of at 0 are forgotten
+    for (const _ of filter.forgetting(REMEMBERED_MS + 1)) slices++
+    expect(slices).toBeGreaterThan(20)
+    expect(filter.size).toBe(100_000 - 33_334)
+    for (let id = 0; id < 12; id++) {
+      const isKnown = id % 3 !== 0
+      expect(filter.admit(publisherOf(id), 'info', id % 2 === 0 ? 7 : 1, 9)).toBe(isKnown ? 'replay' : 'new')
+      // what lies below the first, once
+      if (id % 2 === 0) expect(filter.admit(publisherOf(id), 'info', 6, 9)).toBe('new')
+      expect(filter.admit(publisherOf(id), 'info', 6, 9)).toBe(id % 2 === 0 ? 'replay' : 'new')
+    }
+    expect(filter.lost).toBe(0)
+  })
+
   it('refuses new publishers at its bound, serves those it knows, and takes new ones once some are forgotten', () => {
     const filter = new ReplayFilter({ maxPublishers: 2 })
     filter.admit(publisherOf(1), 'info', 1, 0)
