@@ -4,7 +4,7 @@ import { until } from '../until.ts'
 import type { Publisher } from './publishers.ts'
 import type { Recorder } from './recorder.ts'
 import { expectLaws } from './expect-laws.ts'
-import { LONG, randomFor } from './settings.ts'
+import { LONG, PATIENCE_MS, randomFor } from './settings.ts'
 import { LEASE_MS } from './storm.ts'
 import { System } from './system.ts'
 
@@ -44,14 +44,14 @@ it('loses what it reports, and no more, when a worker is killed and rings do not
   let worker = await system.startWorker()
   publisher.resume()
   // what lies below the first frame seen of a shard counts as never meant for it
-  await until(() => system.recorder.points.size === 32, 'every series has come out', 30_000)
+  await until(() => system.recorder.points.size === 32, 'every series has come out', PATIENCE_MS)
   for (let round = 0; round < (LONG ? 10 : 2); round++) {
     const before = out(system.recorder)
-    await until(() => out(system.recorder) > before, 'values arrive')
+    await until(() => out(system.recorder) > before, 'values arrive', PATIENCE_MS)
     redis.signal('SIGSTOP')
     const recorded = await attempted(publisher)
     const more = random.between(100, 500)
-    await until(async () => (await attempted(publisher)) > recorded + more, 'more is recorded')
+    await until(async () => (await attempted(publisher)) > recorded + more, 'more is recorded', PATIENCE_MS)
     await system.workers.pop()?.stop('SIGKILL')
     redis.signal('SIGCONT')
     system.tell('the worker was killed with what Redis had not taken')
@@ -59,10 +59,13 @@ it('loses what it reports, and no more, when a worker is killed and rings do not
   }
   // later frames of every shard tell that earlier ones are missing
   const before = out(system.recorder)
-  await until(() => out(system.recorder) > before + 500, 'values arrive')
+  await until(() => out(system.recorder) > before + 500, 'values arrive', PATIENCE_MS)
   const [account] = await system.quieten()
   const all = [...(account?.attempted.values() ?? [])].reduce((sum, { count }) => sum + count, 0)
-  const lost = await reported(worker.http)
+  // what is only late counts as missing until it is there
+  let lost = Number.NaN
+  const isAll = async (): Promise<boolean> => all - out(system.recorder) === (lost = await reported(worker.http))
+  await until(isAll, 'what is lost is reported', PATIENCE_MS).catch((error: Error) => system.tell(error.message))
   system.tell(`${lost} frames lost of ${all}`)
   await expectLaws(system, account === undefined ? [] : [account], 'perhaps')
   expect(all - out(system.recorder), system.report([])).toBe(lost)

@@ -1,5 +1,5 @@
-// A program that records, and keeps a ledger of it; publishers.ts starts it. Lines on stdin: pause, resume, ledger,
-// close. It answers each with a line of JSON on stdout.
+// A program that records, and keeps a ledger of it; publishers.ts starts it. Lines on stdin: pause, resume, ledger, sure,
+// close. It answers each but resume with a line of JSON on stdout.
 import { createInterface } from 'node:readline'
 
 const { dist, source, kind, url, seed, tickMs, flushMs, sentBytes, single } = JSON.parse(process.env.PUBLISHER)
@@ -162,14 +162,21 @@ function pause() {
   clearInterval(ticking)
   ticking = undefined
 }
-function say(event) {
-  const ledger = { attempted: [...attempted], acknowledged: [...publisher.acknowledged()] }
+function say(event, ledger = { attempted: [...attempted], acknowledged: [...publisher.acknowledged()] }) {
   console.log(JSON.stringify({ event, source, stats: publisher.stats(), ...ledger }))
 }
+const copyOf = (ledger) => [...ledger].map(([key, entry]) => [key, { ...entry }])
 
 const commands = {
   resume,
   ledger: () => say('ledger'),
+  // what is acknowledged by now, and of a client what was recorded before, once it is
+  async sure() {
+    const [before, acknowledgedBefore] = [copyOf(attempted), copyOf(acknowledged)]
+    if (kind === 'json') return say('sure', { attempted: before, acknowledged: acknowledgedBefore })
+    await publisher.idle()
+    say('sure', { attempted: before, acknowledged: Object.keys(publisher.stats().dropped).length === 0 ? before : [] })
+  },
   async pause() {
     pause()
     await publisher.idle()

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { DIST, type Playground, type Program } from '../flow/processes.ts'
+import { PATIENCE_MS } from './settings.ts'
 
 /** What was recorded of one series. */
 export interface Entry {
@@ -37,11 +38,13 @@ export interface PublisherOptions {
 /** A program of its own that records, and knows what it recorded. */
 export class Publisher {
   readonly source: string
+  readonly url: string
   readonly program: Program
   #read = 0
 
-  private constructor(source: string, program: Program) {
+  private constructor({ source, url }: PublisherOptions, program: Program) {
     this.source = source
+    this.url = url
     this.program = program
   }
 
@@ -50,7 +53,7 @@ export class Publisher {
     const config = { tickMs: 20, flushMs: 100, ...options, dist: DIST }
     const script = join(import.meta.dirname, 'publisher.mjs')
     const program = ground.start(process.execPath, [script], { PUBLISHER: JSON.stringify(config) })
-    const publisher = new Publisher(options.source, program)
+    const publisher = new Publisher(options, program)
     await publisher.#answer()
     return publisher
   }
@@ -67,6 +70,11 @@ export class Publisher {
   /** What it recorded so far. */
   ledger(): Promise<Account> {
     return this.#ask('ledger')
+  }
+
+  /** What is acknowledged now, and what a client has recorded until now, once it is acknowledged. */
+  sure(): Promise<Account> {
+    return this.#ask('sure')
   }
 
   async close(): Promise<Account> {
@@ -88,12 +96,16 @@ export class Publisher {
 
   /** The next line it says. */
   #answer(): Promise<string> {
-    return this.program.output(({ stdout }) => {
-      const end = stdout.indexOf('\n', this.#read)
-      if (end < 0) return undefined
-      const line = stdout.slice(this.#read, end)
-      this.#read = end + 1
-      return line
-    }, `an answer of publisher ${this.source}`)
+    return this.program.output(
+      ({ stdout }) => {
+        const end = stdout.indexOf('\n', this.#read)
+        if (end < 0) return undefined
+        const line = stdout.slice(this.#read, end)
+        this.#read = end + 1
+        return line
+      },
+      `an answer of publisher ${this.source}`,
+      PATIENCE_MS,
+    )
   }
 }

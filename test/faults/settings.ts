@@ -9,6 +9,9 @@ export const SEED: number = given === undefined ? randomInt(2 ** 31) : Number(gi
 /** Whether there are ten minutes, and not one. */
 export const LONG: boolean = process.env['ZIBRATO_LONG'] === '1'
 
+/** How long something is waited for, on a machine that may have much else to do. */
+export const PATIENCE_MS = 120_000
+
 /** @param test its name, so that each has decisions of its own */
 export function randomFor(test: string): Random {
   console.log(`${test}: npm run test:faults -- ${LONG ? '--long ' : ''}--seed ${SEED} -t ${JSON.stringify(test)}`)

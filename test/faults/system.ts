@@ -1,12 +1,14 @@
 import { randomInt } from 'node:crypto'
 import { createServer } from 'node:net'
+import { REPLAY_MS } from '../../client/transport/ring.ts'
+import { SHARDS } from '../../client/wire/series.ts'
 import { Playground, type Program } from '../flow/processes.ts'
 import { until } from '../until.ts'
 import { judge, missing } from './laws.ts'
 import { type Account, Publisher, type PublisherOptions } from './publishers.ts'
 import type { Random } from './random.ts'
 import { Recorder } from './recorder.ts'
-import { SEED } from './settings.ts'
+import { PATIENCE_MS, SEED } from './settings.ts'
 
 export interface SystemOptions {
   readonly random: Random
@@ -27,6 +29,12 @@ export interface WorkerOptions {
   readonly recorder?: Recorder
 }
 
+/** How long publishers keep what they sent, with something to spare for what was sent and not yet in a log. */
+const RING_MS = REPLAY_MS - 3_000
+
+/** How often it is looked whose the shards are. */
+const WATCH_MS = 200
+
 /** Everything between programs that record and the recorder, as processes that may be killed. */
 export class System implements AsyncDisposable {
   readonly ground: Playground = new Playground()
@@ -37,6 +45,11 @@ export class System implements AsyncDisposable {
   gateway: Program | undefined
   /** Whether Redis fails at any moment. */
   isRedisStormy: boolean = false
+  /**
+   * Whether some shard was nobody's for longer than publishers keep what they sent, as happens where a machine has too much to do:
+   * then a worker that was killed may have taken something along.
+   */
+  isBeyondRing: boolean = false
   /** What was done, in order. */
   readonly story: string[] = []
   readonly #options: SystemOptions
@@ -44,6 +57,11 @@ export class System implements AsyncDisposable {
   readonly #httpPort: number
   readonly #startedMs = performance.now()
   readonly #logs: { readonly name: string; readonly program: Program }[] = []
+  readonly #http = new Map<Program, string>()
+  // when every shard was last seen to be somebody's
+  #coveredMs = performance.now()
+  #wasCovered = false
+  #watching: ReturnType<typeof setTimeout> | undefined
 
   private constructor(options: SystemOptions, recorder: Recorder, brokerPort: number, httpPort: number) {
     this.#options = options
@@ -58,7 +76,12 @@ export class System implements AsyncDisposable {
     const system = new System(options, recorder, await freePair(), await freePair())
     await system.startBroker()
     await system.startGateway()
+    if (options.journal !== true) system.#watch()
     return system
+  }
+
+  get hasJournal(): boolean {
+    return this.#options.journal === true
   }
 
   get brokerUrl(): string {
@@ -89,17 +112,19 @@ export class System implements AsyncDisposable {
     const to = `${recorder.url(backend)}&known-as=recorder`
     const where = ['--broker', this.brokerUrl, '--state', state, '--to', to, '--http', '0']
     const how = ['--group', group, '--flush', flush ?? '1s', ...(journal === true ? ['--journal'] : [])]
-    for (;;) {
-      try {
-        const worker = await this.#start('worker', ['worker', ...where, ...how])
-        this.workers.push(worker.program)
-        return worker
-      } catch (error) {
-        // as a supervisor does it
-        if (!this.isRedisStormy) throw error
-        this.tell('a worker ended before it began, as Redis went, and is started again')
-      }
-    }
+    const worker = await this.#start('worker', ['worker', ...where, ...how])
+    this.workers.push(worker.program)
+    if (worker.http !== undefined) this.#http.set(worker.program, worker.http)
+    return worker
+  }
+
+  /**
+   * Waits until the workers have all shards between them, if that was last so for longer than `slackMs`. Without a journal what a
+   * worker had in hand that was killed is with its publishers, for 15 s.
+   */
+  async covered(slackMs: number): Promise<void> {
+    const isRecent = (): boolean => performance.now() - this.#coveredMs <= slackMs
+    await until(isRecent, "every shard is somebody's", PATIENCE_MS)
   }
 
   async startPublisher(options: PublisherOptions): Promise<Publisher> {
@@ -117,9 +142,10 @@ export class System implements AsyncDisposable {
   }
 
   /** Has publishers stop to record, and waits until all that they know to be acknowledged has come out. */
-  async settle(timeoutMs = 60_000): Promise<Account[]> {
+  async settle(timeoutMs: number = PATIENCE_MS): Promise<Account[]> {
     this.recorder.calm = true
     const accounts = await this.#pause()
+    if (this.isBeyondRing) return this.quieten()
     await this.flushed(accounts, timeoutMs).catch((error: Error) => this.tell(error.message.split('\n', 2).join(' ')))
     return accounts
   }
@@ -128,15 +154,30 @@ export class System implements AsyncDisposable {
   async catchUp(): Promise<void> {
     const { calm } = this.recorder
     this.recorder.calm = true
-    const accounts = await Promise.all(this.publishers.map((publisher) => publisher.ledger()))
+    const accounts = await Promise.all(this.publishers.map((publisher) => publisher.sure()))
     await this.flushed(accounts)
     this.recorder.calm = calm
   }
 
+  /** Has a gateway that keeps no journal be stopped when nothing is in its hands alone, and another begin. */
+  async restartGateway(stop: (gateway: Program) => Promise<void>): Promise<void> {
+    const clients = this.publishers.filter(({ url }) => url === this.gatewayUrl)
+    await Promise.all(clients.map((client) => client.pause()))
+    await this.catchUp()
+    if (this.gateway !== undefined) await stop(this.gateway)
+    await this.startGateway()
+    for (const client of clients) client.resume()
+  }
+
   /** Resolves once all that was acknowledged has come out; rejects with what has not. */
-  async flushed(accounts: readonly Account[], timeoutMs = 60_000, recorder: Recorder = this.recorder): Promise<void> {
+  async flushed(
+    accounts: readonly Account[],
+    timeoutMs: number = PATIENCE_MS,
+    recorder: Recorder = this.recorder,
+  ): Promise<void> {
     let left: string[] = []
-    const isComplete = (): boolean => (left = missing(recorder, accounts)).length === 0
+    // what may be lost for good is not waited for
+    const isComplete = (): boolean => this.isBeyondRing || (left = missing(recorder, accounts)).length === 0
     try {
       await until(isComplete, 'all is flushed', timeoutMs)
     } catch (error) {
@@ -155,10 +196,14 @@ export class System implements AsyncDisposable {
     const points = (): number =>
       [...this.recorder.points].filter(isNews).reduce((sum, [, windows]) => sum + windows.size, 0)
     let [before, since] = [points(), Date.now()]
-    await until(() => {
-      if (points() !== before) [before, since] = [points(), Date.now()]
-      return Date.now() - since > 4_000
-    }, 'nothing comes out any more')
+    await until(
+      () => {
+        if (points() !== before) [before, since] = [points(), Date.now()]
+        return Date.now() - since > 4_000
+      },
+      'nothing comes out any more',
+      PATIENCE_MS,
+    )
     return accounts
   }
 
@@ -172,8 +217,8 @@ export class System implements AsyncDisposable {
       const ended = await program.stop()
       if (ended !== 0) broken.push(`pid ${program.pid} ended with ${ended} on SIGTERM`)
     }
-    broken.push(...judge(this.recorder, accounts, loses))
-    this.tell('the end')
+    broken.push(...judge(this.recorder, accounts, this.isBeyondRing ? 'perhaps' : loses))
+    this.tell(`the end${loses === 'perhaps' || !this.isBeyondRing ? '' : '; nothing was held to be lost'}`)
     const points = [...this.recorder.points.values()].flatMap((windows) => [...windows.values()])
     const again = points.filter(({ pids }) => pids.length > 1).length
     const recorded = accounts
@@ -206,8 +251,28 @@ export class System implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    clearTimeout(this.#watching)
+    this.#watching = undefined
     await this.ground[Symbol.asyncDispose]()
     await this.recorder[Symbol.asyncDispose]()
+  }
+
+  /** Looks again and again whether every shard is somebody's. */
+  #watch(): void {
+    this.#watching = setTimeout(async () => {
+      const shards = await Promise.all(this.workers.map((worker) => shardsOf(this.#http.get(worker))))
+      const now = performance.now()
+      const isCovered = shards.reduce((sum, count) => sum + count, 0) === SHARDS
+      if (isCovered && this.#wasCovered && now - this.#coveredMs > RING_MS && !this.isBeyondRing) {
+        this.isBeyondRing = true
+        this.tell('rings may not have reached back: nothing is promised of what workers had in hand')
+      }
+      if (isCovered) {
+        this.#wasCovered = true
+        this.#coveredMs = now
+      }
+      if (this.#watching !== undefined) this.#watch()
+    }, WATCH_MS)
   }
 
   /** Has every publisher pause. */
@@ -229,6 +294,16 @@ export class System implements AsyncDisposable {
     this.#logs.push({ name, program })
     this.tell(`${name} ${program.pid} listens`)
     return { program, http: listening.http }
+  }
+}
+
+/** How many shards a worker has; none when it does not answer. */
+async function shardsOf(http: string | undefined): Promise<number> {
+  try {
+    const text = await (await fetch(`${http}/metrics`, { signal: AbortSignal.timeout(1_000) })).text()
+    return Number(/^zibrato_worker_shards (\d+)$/m.exec(text)?.[1] ?? 0)
+  } catch {
+    return 0
   }
 }
 

@@ -8,7 +8,7 @@ const config: ViteUserConfig = defineConfig({
     include: ['test/faults/**/*.test.ts'],
     pool: 'forks',
     // each has a dozen processes of its own, which mostly wait
-    maxWorkers: 3,
+    maxWorkers: 4,
     testTimeout: 900_000,
     hookTimeout: 60_000,
   },

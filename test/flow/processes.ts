@@ -40,8 +40,8 @@ export class Program {
   }
 
   /** Resolves with what `find` answers once it answers something; rejects when the program ends before. */
-  async output<Found>(find: (program: this) => Found | undefined, what: string): Promise<Found> {
-    const deadline = performance.now() + 30_000
+  async output<Found>(find: (program: this) => Found | undefined, what: string, timeoutMs = 30_000): Promise<Found> {
+    const deadline = performance.now() + timeoutMs
     for (;;) {
       const found = find(this)
       if (found !== undefined) return found
@@ -67,10 +67,14 @@ export class Playground implements AsyncDisposable {
   /** `zibrato <args>`, once it listens. */
   async zibrato(...args: string[]): Promise<{ program: Program; listening: Listening }> {
     const program = this.cli(...args)
-    const listening = await program.output(({ stderr }) => {
-      const line = stderr.split('\n').find((each) => each.includes('"msg":"listening"') && each.endsWith('}'))
-      return line === undefined ? undefined : (JSON.parse(line) as Listening)
-    }, 'the line "listening"')
+    const listening = await program.output(
+      ({ stderr }) => {
+        const line = stderr.split('\n').find((each) => each.includes('"msg":"listening"') && each.endsWith('}'))
+        return line === undefined ? undefined : (JSON.parse(line) as Listening)
+      },
+      'the line "listening"',
+      60_000,
+    )
     return { program, listening }
   }
 
