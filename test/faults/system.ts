@@ -259,20 +259,21 @@ export class System implements AsyncDisposable {
 
   /** Looks again and again whether every shard is somebody's. */
   #watch(): void {
-    this.#watching = setTimeout(async () => {
-      const shards = await Promise.all(this.workers.map((worker) => shardsOf(this.#http.get(worker))))
-      const now = performance.now()
-      const isCovered = shards.reduce((sum, count) => sum + count, 0) === SHARDS
-      if (isCovered && this.#wasCovered && now - this.#coveredMs > RING_MS && !this.isBeyondRing) {
+    this.#watching = setTimeout(() => void this.#look(), WATCH_MS)
+  }
+
+  async #look(): Promise<void> {
+    const shards = await Promise.all(this.workers.map((worker) => shardsOf(this.#http.get(worker))))
+    const now = performance.now()
+    if (shards.reduce((sum, count) => sum + count, 0) === SHARDS) {
+      if (this.#wasCovered && now - this.#coveredMs > RING_MS && !this.isBeyondRing) {
         this.isBeyondRing = true
         this.tell('rings may not have reached back: nothing is promised of what workers had in hand')
       }
-      if (isCovered) {
-        this.#wasCovered = true
-        this.#coveredMs = now
-      }
-      if (this.#watching !== undefined) this.#watch()
-    }, WATCH_MS)
+      this.#wasCovered = true
+      this.#coveredMs = now
+    }
+    if (this.#watching !== undefined) this.#watch()
   }
 
   /** Has every publisher pause. */
