@@ -96,6 +96,7 @@ export class ReplayFilter {
     const slot = code === undefined ? -1 : this.#find(publisher.high, publisher.low, code)
     if (slot < 0) return 'unknown'
     if (seq > (this.#highests[slot] as number)) return 'new'
+    if (this.#below[slot] === 1 && seq < (this.#firsts[slot] as number)) return 'new'
     const ranges = this.#missing.get(slot) ?? []
     for (let index = 0; index < ranges.length; index += 2) {
       if (seq >= (ranges[index] as number) && seq <= (ranges[index + 1] as number)) return 'new'
