@@ -27,7 +27,7 @@ export function badMeasurements(): [measurement: unknown, reason: string][] {
     [{ ...GOOD, tags: 'route' }, 'tags must be an object'],
     [{ ...GOOD, tags: ['route'] }, 'tags must be an object'],
     [{ ...GOOD, tags: { route: null } }, 'tag "route"'],
-    [{ ...GOOD, tags: { '': 'x' } }, 'empty key'],
+    [{ ...GOOD, tags: { '': 'x' } }, 'tag key must be a text that is not empty'],
     [{ ...GOOD, rate: 0 }, 'rate must be'],
     [{ ...GOOD, rate: 1.5 }, 'rate must be'],
     [{ type: 'gauge', name: 'g', value: 1, rate: 0.5 }, 'rate does not apply'],
