@@ -99,7 +99,7 @@ function of(series: readonly Series[], path: string): Series {
   return series.find(({ tags }) => tags['path'] === path) as Series
 }
 
-describe('a server of four processes', () => {
+describe('a server of four processes', { timeout: 120_000 }, () => {
   test('reports what all of them answered, though workers are killed and replaced meanwhile', async () => {
     await using playground = new Playground()
     const server = new Server(playground)

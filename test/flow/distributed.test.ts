@@ -3,29 +3,37 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { describe, expect, test } from 'vitest'
-import { AggregatorProcess, DistributedRegistry, RegistryAggregator } from '../../client/distributed/index.ts'
-import { UsageError, ZibratoError } from '../../client/errors.ts'
 import type { Warning } from '../../client/warning.ts'
-import { until } from '../until.ts'
+import { until as untilWithin } from '../until.ts'
 import { DIST, Playground } from './processes.ts'
 
 const ENTRY = pathToFileURL(join(DIST, 'client/distributed/index.js')).href
-const tsx = ['--import', 'tsx']
+// as built, for its processes start in no time
+const { AggregatorProcess, DistributedRegistry, RegistryAggregator } = (await import(
+  ENTRY
+)) as typeof import('../../client/distributed/index.ts')
+
+/** Processes take their time on a busy machine. */
+const PATIENCE_MS = 50_000
+
+function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  return untilWithin(condition, condition.toString(), PATIENCE_MS)
+}
 
 function addressIn({ folder }: Playground): string {
   return `ipc://${join(folder, 'm')}`
 }
 
-function isRunning(pid: number): boolean {
+/** Whether it has anything left to do; who is nobody's child any more may stay in the list of processes for a while. */
+function isRunning(pid: string): boolean {
   try {
-    process.kill(pid, 0)
-    return true
+    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
   } catch {
     return false
   }
 }
 
-describe('registries of processes and threads', () => {
+describe('registries of processes and threads', { timeout: 2 * PATIENCE_MS }, () => {
   test('hand in what child processes record, which end by themselves', async () => {
     await using playground = new Playground()
     await using aggregator = await new RegistryAggregator({ address: addressIn(playground) }).start()
@@ -88,7 +96,7 @@ describe('registries of processes and threads', () => {
   })
 })
 
-describe('an aggregator in a process of its own', () => {
+describe('an aggregator in a process of its own', { timeout: 2 * PATIENCE_MS }, () => {
   test('adds up, reports, and stops with a last report', async () => {
     await using playground = new Playground()
     const address = addressIn(playground)
@@ -100,7 +108,7 @@ describe('an aggregator in a process of its own', () => {
       import { StreamReporter } from '${pathToFileURL(join(DIST, 'client/reporters/index.js')).href}'
       export default () => new StreamReporter({ stream: createWriteStream(${JSON.stringify(report)}), interval: '1h' })`,
     )
-    const aggregator = await new AggregatorProcess({ address, module, execArgv: tsx }).start()
+    const aggregator = await new AggregatorProcess({ address, module, execArgv: [] }).start()
     await using registry = new DistributedRegistry({ address, flushInterval: '1h' })
     registry.counter('n').inc(3)
     await registry.flush()
@@ -120,7 +128,7 @@ describe('an aggregator in a process of its own', () => {
     const address = addressIn(playground)
     const warnings: Warning[] = []
     const onWarning = (warning: Warning): unknown => warnings.push(warning)
-    await using aggregator = await new AggregatorProcess({ address, execArgv: tsx, onWarning }).start()
+    await using aggregator = await new AggregatorProcess({ address, execArgv: [], onWarning }).start()
     await using registry = new DistributedRegistry({ address, flushInterval: '1h' })
     registry.counter('n').inc(3)
     await registry.flush()
@@ -151,7 +159,7 @@ describe('an aggregator in a process of its own', () => {
   test('that dies leaves what it knew to the next, also of processes that are gone', async () => {
     await using playground = new Playground()
     const address = addressIn(playground)
-    await using aggregator = await new AggregatorProcess({ address, execArgv: tsx }).start()
+    await using aggregator = await new AggregatorProcess({ address, execArgv: [] }).start()
     const gone = new DistributedRegistry({ address, flushInterval: '1h' })
     gone.counter('n').inc(3)
     gone.timer('t').record(0.5)
@@ -188,7 +196,7 @@ describe('an aggregator in a process of its own', () => {
     )
     const pid = await starter.output(({ stdout }) => /"pid":(\d+)/.exec(stdout)?.[1], 'the pid')
     expect(await starter.ended).toBe(0)
-    await until(() => !isRunning(Number(pid)))
+    await until(() => !isRunning(pid))
     expect(existsSync(join(playground.folder, 'm'))).toBe(false)
   })
 
@@ -202,7 +210,8 @@ describe('an aggregator in a process of its own', () => {
     )
     const pid = await starter.output(({ stdout }) => /"pid":(\d+)/.exec(stdout)?.[1], 'the pid')
     expect(await starter.stop('SIGKILL')).toBe('SIGKILL')
-    await until(() => !isRunning(Number(pid)))
+    await until(() => !isRunning(pid))
+    expect(existsSync(join(playground.folder, 'm'))).toBe(false)
   })
 
   test('is refused with the reason when it cannot begin', async () => {
@@ -210,14 +219,13 @@ describe('an aggregator in a process of its own', () => {
     const address = addressIn(playground)
     await using _ = await new RegistryAggregator({ address }).start()
     const start = (options: object): Promise<unknown> =>
-      new AggregatorProcess({ address, execArgv: tsx, ...options }).start().catch((cause: unknown) => cause)
-    expect(() => new AggregatorProcess({ address, window: 0 })).toThrow(UsageError)
+      new AggregatorProcess({ address, execArgv: [], ...options }).start().catch((cause: unknown) => cause)
+    expect(() => new AggregatorProcess({ address, window: 0 })).toThrow(/holds nothing/)
     expect(await start({})).toMatchObject({
       code: 'ERR_LISTEN',
       message: expect.stringMatching(/a process listens there/),
     })
     const missing = await start({ module: join(playground.folder, 'missing.mjs') })
-    expect(missing).toBeInstanceOf(ZibratoError)
     expect(missing).toMatchObject({
       code: 'ERR_AGGREGATOR',
       message: expect.stringMatching(/the module .*missing.mjs failed/),

@@ -32,7 +32,7 @@ function run(playground: Playground, name: string, change = (code: string): stri
   })
 }
 
-describe('the README of registries of several processes', () => {
+describe('the README of registries of several processes', { timeout: 120_000 }, () => {
   test('is run to its last block', () => {
     expect([...BLOCKS.keys()]).toEqual(['server.mts', 'gauges.mts', 'reporters.mts', 'primary.mts'])
     expect(README.match(/```ts/g)?.length).toBe(BLOCKS.size)
