@@ -1,4 +1,5 @@
-import { InvalidFrameError } from '../errors.ts'
+import { InvalidFrameError, UsageError } from '../errors.ts'
+import { tell } from '../platform/warnings.ts'
 import { Registry, type RegistryOptions } from '../registry/registry.ts'
 import type { Reporter } from '../reporters/reporter.ts'
 import { Reader, Writer } from '../wire/bytes.ts'
@@ -49,6 +50,7 @@ export class RegistryAggregator<Level extends string = string> extends Registry<
   readonly #address: Address
   readonly #inlet: Inlet
   readonly #reporters: readonly Reporter[]
+  #isStarted = false
   #closing: Promise<void> | undefined
   readonly #filters: ReplayFilter[] = Array.from({ length: SHARDS }, () => new ReplayFilter())
   #merged = 0
@@ -60,11 +62,16 @@ export class RegistryAggregator<Level extends string = string> extends Registry<
   /** @throws UsageError naming the option that makes no sense */
   constructor({ address, reporters = [], ...options }: AggregatorOptions<Level> = {}) {
     super(options)
+    const warn = tell(options.onWarning)
     this.#address = new Address(address)
     this.#inlet = new Inlet({
       path: this.#address.path,
       onBundle: (bundle) => this.#take(bundle),
       onStrange: () => this.#invalid++,
+      onFault: (error) => {
+        this.#invalid++
+        warn({ code: 'ZIBRATO_AGGREGATOR', message: `aggregator: a message was not taken: ${error.message}` })
+      },
     })
     this.#reporters = reporters
     for (const reporter of reporters) reporter.registry = this
@@ -83,8 +90,10 @@ export class RegistryAggregator<Level extends string = string> extends Registry<
    * @throws what a reporter does that cannot start
    */
   async start(): Promise<this> {
+    if (this.#isStarted) throw new UsageError('aggregator: it was started already; make another')
     this.#address.secure()
     await this.#inlet.start()
+    this.#isStarted = true
     try {
       for (const reporter of this.#reporters) await reporter.start()
     } catch (cause) {

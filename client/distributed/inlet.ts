@@ -15,10 +15,12 @@ const BURST = 64
 
 export interface InletOptions {
   readonly path: string
-  /** Takes what arrives. Must not throw. */
+  /** Takes what arrives. */
   readonly onBundle: (bundle: Uint8Array) => void
   /** Told of messages that are no frames. */
   readonly onStrange: () => void
+  /** Told when a message could not be received or taken, which costs no other its turn. */
+  readonly onFault: (error: Error) => void
 }
 
 /**
@@ -101,7 +103,8 @@ export class Inlet {
         if (count % BURST === 0) await new Promise((resolve) => setImmediate(resolve))
       } catch (error) {
         if (socket.closed) return
-        throw error
+        this.#options.onFault(error as Error)
+        await new Promise((resolve) => setImmediate(resolve))
       }
     }
   }

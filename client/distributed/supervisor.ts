@@ -21,7 +21,7 @@ const PROGRAM = fileURLToPath(import.meta.url).replace(/supervisor(\.\w+)$/, 'pr
 /** What `new AggregatorProcess(...)` takes. */
 export interface AggregatorProcessOptions<Level extends string = string> extends Omit<
   AggregatorOptions<Level>,
-  'clock'
+  'clock' | 'reporters'
 > {
   /**
    * A module, as a URL or a path, which the process loads. Its default export is a reporter, or several, or a function that
@@ -39,8 +39,8 @@ interface Asked {
 
 /**
  * A {@link RegistryAggregator} in a process of its own, so that adding up and reporting take no time of those that measure. When it
- * dies another goes on with what it knew, and it is said so; those that measure send again what came since. It ends with the process that started
- * it, which it does not keep alive.
+ * dies another goes on with what it knew, and that is said; those that measure send again what came since. It ends with the
+ * process that started it, which it does not keep alive.
  *
  * ```ts
  * await using aggregator = await new AggregatorProcess({ module: new URL('./reporters.js', import.meta.url) }).start()
@@ -174,7 +174,14 @@ export class AggregatorProcess<Level extends string = string> implements AsyncDi
   #startAgain(reason: string): void {
     this.#restarts++
     this.#warn({ code: 'ZIBRATO_AGGREGATOR', message: `${reason}; it is started again in ${this.#pauseMs} ms` })
-    this.#timer = setTimeout(() => void this.#run().catch(() => {}), this.#pauseMs)
+    this.#timer = setTimeout(() => {
+      try {
+        // one that ends before it is ready was told of, and is followed by the next
+        this.#run().catch(() => {})
+      } catch (cause) {
+        this.#startAgain(`aggregator: its process cannot be started: ${(cause as Error).message}`)
+      }
+    }, this.#pauseMs)
     if (this.#asked.size === 0) this.#timer.unref()
     this.#pauseMs = Math.min(MOST_PAUSE_MS, this.#pauseMs * 2)
   }

@@ -280,6 +280,10 @@ describe('an aggregator', () => {
     expect(readdirSync(folder.path)).toEqual(['m'])
   })
 
+  test('is started once', async () => {
+    await expect(aggregator.start()).rejects.toThrow(/it was started already/)
+  })
+
   test('replaces no file that is no socket', async () => {
     const path = `${folder.path}/other`
     writeFileSync(path, 'precious')
