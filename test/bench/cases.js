@@ -7,6 +7,8 @@ export const CASES = [
   'time',
   'seal',
   'registry',
+  'edge',
+  'size',
   'http-json',
   'http-bundle',
   'udp',
