@@ -66,11 +66,9 @@ export class Client {
   async flush(timeoutMs: number = this.#closeTimeoutMs): Promise<void> {
     const { transport } = this
     if (this.#lingerMs > 0) await sleep(this.#lingerMs)
+    const seal = (): void => this.seal()
     if (transport.pull !== undefined) {
-      await transport.pull(timeoutMs, (accepted) => {
-        if (accepted) this.#report()
-        this.seal()
-      })
+      if ((await transport.pull(timeoutMs, seal)) && this.#report()) await transport.pull(timeoutMs, seal)
       return
     }
     this.seal()
@@ -92,15 +90,18 @@ export class Client {
     }
   }
 
-  /** Counts what was lost since it was last said, where nobody can ask the program for its {@link stats}. */
-  #report(): void {
+  /** Counts what was lost since it was last said, where nobody can ask the program for its {@link stats}; answers whether anything was. */
+  #report(): boolean {
     const { dropped, unknown } = this.stats()
+    let isNews = false
     for (const [reason, count] of Object.entries({ ...dropped, unknown })) {
       const value = count - (this.#reported[reason] ?? 0)
       this.#reported[reason] = count
-      if (value > 0)
-        this.recorder.record({ type: 'counter', name: 'zibrato.dropped', value, tags: { reason } }, this.#defaults)
+      if (value === 0) continue
+      isNews = true
+      this.recorder.record({ type: 'counter', name: 'zibrato.dropped', value, tags: { reason } }, this.#defaults)
     }
+    return isNews
   }
 
   async #close(): Promise<void> {

@@ -8,6 +8,9 @@ import { Zibrato as AnyZibrato } from '../zibrato.ts'
 const env: Platform['env'] = (name) =>
   (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env?.[name]
 
+// of each kind the first, where the program does not listen
+const said = new Set<string>()
+
 const platform: Platform = {
   env,
   recorder: (_, options) => new BaseRecorder(options, LISTS),
@@ -18,6 +21,11 @@ const platform: Platform = {
     const transport = new FetchTransport({ waitingBytes: options.waitingBytes ?? 1 << 20, warn })
     if (url) transport.connect({ url, token: options.token ?? env('ZIBRATO_TOKEN') })
     return transport
+  },
+  publishWarning({ code, message }, isHeard) {
+    if (isHeard || said.has(code)) return
+    said.add(code)
+    console.warn(`zibrato: ${message}`)
   },
   lingerMs: 50,
   closeTimeoutMs: 20_000,

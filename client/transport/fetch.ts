@@ -58,7 +58,6 @@ export class FetchTransport implements Transport {
   // until when somebody else waits for the next attempt
   #awaitedUntilMs = 0
   #answered = false
-  #accepted = false
   #isWarned = false
   readonly #stats = { sent: 0, replayed: 0, unknown: 0, dropped: {} as Record<string, number> }
 
@@ -110,27 +109,33 @@ export class FetchTransport implements Transport {
     return this.#answered
   }
 
-  drain(timeoutMs: number): Promise<void> {
-    return this.pull(timeoutMs, () => {})
+  async drain(timeoutMs: number): Promise<void> {
+    await this.pull(timeoutMs, () => {})
   }
 
-  async pull(timeoutMs: number, seal: (accepted: boolean) => void): Promise<void> {
+  async pull(timeoutMs: number, seal: () => void): Promise<boolean> {
     const deadlineMs = performance.now() + timeoutMs
+    let isSealed = false
+    let accepted = false
     for (;;) {
       const nowMs = performance.now()
       const { retryAtMs } = this
       if (retryAtMs > nowMs) {
         // one waits for all, and sends what has come together by then
-        if (isTooLate(retryAtMs, deadlineMs) || nowMs < this.#awaitedUntilMs) return
-        this.#awaitedUntilMs = retryAtMs + GRACE_MS
+        if (isTooLate(retryAtMs, deadlineMs) || nowMs < this.#awaitedUntilMs) return false
+        this.#awaitedUntilMs = retryAtMs
+        isSealed = false
         await sleep(retryAtMs - nowMs)
+        // a timer may be early by less than its unit
         this.#awaitedUntilMs = 0
         continue
       }
-      seal(this.#accepted)
+      // once for each attempt, as some gauges have something to say whenever they are asked
+      if (!isSealed) seal()
+      isSealed = true
       this.takeBack()
-      if (this.waiting.length === 0 || nowMs >= deadlineMs) return
-      await this.post(deadlineMs - nowMs)
+      if (this.waiting.length === 0 || nowMs >= deadlineMs) return accepted
+      accepted = await this.post(deadlineMs - nowMs)
     }
   }
 
@@ -157,15 +162,15 @@ export class FetchTransport implements Transport {
     }
   }
 
-  /** Posts what waits the longest; answers once it is known what became of it. Never rejects. */
-  protected async post(timeoutMs: number): Promise<void> {
+  /** Posts what waits the longest; answers whether it was taken, once that is known. Never rejects. */
+  protected async post(timeoutMs: number): Promise<boolean> {
     const target = this.#target
     const entries = this.#takeBatch()
-    if (entries.length === 0) return
+    if (entries.length === 0) return false
     if (target === undefined) {
       this.#drop('nowhere', entries.length)
       this.#warnNowhere('no url and no ZIBRATO_URL: measurements go nowhere')
-      return
+      return false
     }
     const timeout = Math.min(timeoutMs, POST_TIMEOUT_MS)
     const sending = { entries, untilMs: performance.now() + timeout + GRACE_MS }
@@ -181,14 +186,13 @@ export class FetchTransport implements Transport {
       text = reasonOf(error)
     }
     // taken back meanwhile, or closed
-    if (!this.inFlight.delete(sending)) return
+    if (!this.inFlight.delete(sending)) return false
     const status = answer?.status ?? 0
     this.#answered = status > 0
-    this.#accepted = status === 202
-    if (this.#accepted) {
+    if (status === 202) {
       this.#failures = this.retryAtMs = 0
       this.#readRejected(text)
-      return
+      return true
     }
     if (status === 0 || status === 408 || status === 429 || status >= 500) {
       this.#backOff(answer?.headers.get('retry-after'))
@@ -198,9 +202,10 @@ export class FetchTransport implements Transport {
     } else {
       this.#drop('refused', entries.length)
       this.#complain(`answered ${status}: ${this.#blank(text).slice(0, 200)}; the frames are dropped`)
-      return
+      return false
     }
     this.#again(sending)
+    return false
   }
 
   /** The signal that ends a post. */

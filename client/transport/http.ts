@@ -24,7 +24,7 @@ export class HttpTransport extends FetchTransport {
   readonly #stopTimer: (() => void) | undefined
   readonly #abort = new AbortController()
   // posts whose end somebody may wait for
-  readonly #posts = new Set<Promise<void>>()
+  readonly #posts = new Set<Promise<boolean>>()
 
   constructor(options: HttpTransportOptions) {
     super(options)
@@ -41,10 +41,11 @@ export class HttpTransport extends FetchTransport {
     return taken
   }
 
-  override async pull(timeoutMs: number, seal: (accepted: boolean) => void): Promise<void> {
+  override async pull(timeoutMs: number, seal: () => void): Promise<boolean> {
     if (this.#every === undefined) return super.pull(timeoutMs, seal)
-    seal(false)
-    return this.drain(timeoutMs)
+    seal()
+    await this.drain(timeoutMs)
+    return false
   }
 
   override async drain(timeoutMs: number): Promise<void> {
@@ -67,7 +68,7 @@ export class HttpTransport extends FetchTransport {
     if (this.#every !== undefined) this.#abort.abort()
   }
 
-  protected override post(timeoutMs: number): Promise<void> {
+  protected override post(timeoutMs: number): Promise<boolean> {
     const post = super.post(timeoutMs).finally(() => this.#posts.delete(post))
     this.#posts.add(post)
     return post

@@ -42,11 +42,10 @@ export interface Transport {
   drain(timeoutMs: number): Promise<void>
 
   /**
-   * Where it exists, `flush` calls it in place of `drain`: it calls `seal` before each attempt, which hands over what was
-   * recorded so far, so that things add up for as long as nothing can be sent anyway. `accepted`: whether the last attempt
-   * went well. Never rejects.
+   * Where it exists, `flush` calls it in place of `drain`: it calls `seal`, which hands over what was recorded so far, only
+   * when something can be sent, so that things add up until then. Answers whether its last attempt went well. Never rejects.
    */
-  pull?(timeoutMs: number, seal: (accepted: boolean) => void): Promise<void>
+  pull?(timeoutMs: number, seal: () => void): Promise<boolean>
 
   /** Drains, then lets go of everything. Idempotent. */
   close(timeoutMs: number): Promise<void>

@@ -49,6 +49,28 @@ describe('a client at the edge', () => {
     expect(z.stats()).toMatchObject({ sent: 2, replayed: 1, waiting: 0, unknown: 0, dropped: {} })
   })
 
+  test('posts once for each flush, though gauges that are read or combined always have something to say', async () => {
+    const z = client()
+    z.gauge('heap').observe(() => 5)
+    z.gauge('queue', { combine: 'sum' }).set(1)
+    for (let times = 1; times <= 3; times++) {
+      await z.flush()
+      expect(gateway.posts).toHaveLength(times)
+    }
+  })
+
+  test('says on the console what nobody else is told of, the first of a kind', async () => {
+    const warn = vi.spyOn(console, 'warn').mockReturnValue()
+    gateway.answer = (_, response) => respond(response, 401, {})
+    const z = new Zibrato({ url: gateway.url, linger: 0 })
+    for (let times = 0; times < 3; times++) {
+      z.counter('hits').inc()
+      await z.flush()
+    }
+    expect(warn.mock.calls).toEqual([[expect.stringMatching(/^zibrato: .*answered 401/)]])
+    warn.mockRestore()
+  })
+
   test('leaves what it cannot send in time for the next flush', async () => {
     gateway.next.push((_, response) => respond(response, 503, {}, { 'retry-after': '2' }))
     const z = client()
