@@ -40,6 +40,9 @@ export interface GroupReport {
   readonly shards: readonly ShardReport[]
 }
 
+/** Where a group of a journal is that has committed nothing. */
+const NOWHERE = '0-0'
+
 /** How long it is known of a shard that is forgotten that it is nobody's. */
 const OWNER_LIFE_MS = 60_000
 
@@ -48,11 +51,15 @@ const WORKERS: Script = script(`${NOW}
 return { tostring(now), redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES') }
 `)
 
-/** Key: a log. Answers its first and last position, or ''. */
+/**
+ * Keys: a log and, of a journal, how far its groups are. Argument: group. Answers the first and the last position, or '', and
+ * how far the group of a journal is, or ''.
+ */
 const LOG: Script = script(`
 local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
-return { first and first[1] or '', last and last[1] or '' }
+local reached = KEYS[2] and redis.call('HGET', KEYS[2], ARGV[1])
+return { first and first[1] or '', last and last[1] or '', reached or '' }
 `)
 
 /**
@@ -94,7 +101,7 @@ export async function inspectGroup(connection: Connection, prefix: string, group
   const shared = readSettings(String(settings ?? '{}'))
   const journal = shared['journal'] === 'yes' ? new JournalKeys(prefix) : undefined
   const shards = await Promise.all(
-    Array.from({ length: SHARDS }, (_, shard) => inspectShard(connection, keys.shard(shard), shard, journal)),
+    Array.from({ length: SHARDS }, (_, shard) => inspectShard(connection, keys.shard(shard), shard, group, journal)),
   )
   return { group, settings: shared, nowMs, workers, shards }
 }
@@ -103,19 +110,23 @@ async function inspectShard(
   connection: Connection,
   keys: ShardKeys,
   shard: number,
+  group: string,
   journal: JournalKeys | undefined,
 ): Promise<ShardReport> {
   const [answer, ends] = await Promise.all([
     connection.run(SHARD, [keys.owner, keys.committed, keys.windows], []),
-    connection.run(LOG, [journal?.stream(shard) ?? keys.log], []),
+    connection.run(LOG, journal === undefined ? [keys.log] : [journal.stream(shard), journal.groups(shard)], [group]),
   ])
   const [owner = '', epoch, committed, position, windows, bytes] = (answer as Buffer[]).map(String)
-  const [first, last] = (ends as Buffer[]).map(String)
+  const [first, last, reached] = (ends as Buffer[]).map(String)
+  // what had no effect is let go of without a commit
+  const from = journal === undefined ? position : reached
   return {
     shard,
     owner: owner || undefined,
     epoch: Number(epoch),
-    lagMs: lagOf(position || first, last || position),
+    // nothing committed yet: all there is
+    lagMs: lagOf(from === NOWHERE ? first : from || first, last || (from === NOWHERE ? '' : from)),
     outbox: { windows: Number(windows), bytes: Number(bytes) },
     committedMs: committed ? Number(committed) : undefined,
   }

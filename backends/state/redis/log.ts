@@ -1,11 +1,13 @@
+import { READ } from '../../../gateway/journal/scripts.ts'
 import type { Appended, LogEntry } from '../state.ts'
 import type { Connection } from './connection.ts'
 import type { OwnedShard } from './owned.ts'
 import { timeOf } from './position.ts'
 import { APPEND } from './scripts.ts'
 
-/** Entries read at once. */
-const CHUNK = 256
+/** Bytes read at once, so that neither end is held up for long; and entries read before it is looked how many bytes they are. */
+const READ_BYTES = 1 << 20
+const CHUNK = 8
 
 /** Appends bundles to a shard's log in one step; undefined when the shard is lost. */
 export async function appendTo(
@@ -30,11 +32,11 @@ export async function* readLog(
 ): AsyncGenerator<LogEntry, void> {
   let from = after
   while (from !== last) {
-    const chunk = (await connection.send('XRANGE', log, `(${from}`, last, 'COUNT', CHUNK)) as [Buffer, Buffer[]][]
-    if (chunk.length === 0) return
-    for (const [id, [, bundle]] of chunk) {
-      from = String(id)
-      yield { position: from, timeMs: timeOf(from), bundle: bundle as Buffer }
+    const [, , found] = (await connection.run(READ, [log], [READ_BYTES, CHUNK, from])) as [Buffer, number, Buffer[]]
+    if (found.length === 0) return
+    for (let at = 0; at < found.length && from !== last; at += 2) {
+      from = String(found[at])
+      yield { position: from, timeMs: timeOf(from), bundle: found[at + 1] as Buffer }
     }
   }
 }

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { openState } from '../../../../backends/state/open.ts'
 import type { JournalLog } from '../../../../backends/state/journal.ts'
+import { inspectGroup } from '../../../../backends/state/redis/inspect.ts'
 import { RedisJournal } from '../../../../backends/state/redis/journal.ts'
 import { RedisState } from '../../../../backends/state/redis.ts'
 import { UsageError } from '../../../../client/errors.ts'
@@ -11,7 +12,7 @@ const redis = useRedis()
 
 async function openOn(space: Space, group = 'g'): Promise<{ state: RedisState; journal: JournalLog }> {
   const state = openState(space.url, { journal: true }) as RedisState
-  await state.open({ group, backends: ['a'] })
+  await state.open({ group, backends: ['a'], settings: { journal: 'yes' } })
   if (state.journal === undefined) throw new Error('no journal')
   return { state, journal: state.journal }
 }
@@ -127,6 +128,29 @@ describe('a state on the journal', () => {
     await two.journal.release(new Map([[0, ids[1] as string]]))
     expect(await space.length()).toBe(0)
     for (const { state } of [one, two]) await state.close()
+  })
+
+  test('shows how far each group is behind what came last', async () => {
+    const space = await redis.space()
+    const { state, journal } = await openOn(space)
+    for (const shard of [0, 1, 2]) await acquired(state, shard)
+    await state.beat()
+    const lags = async (): Promise<(number | undefined)[]> =>
+      (await inspectGroup(space.connection, space.prefix, 'g')).shards.slice(0, 3).map(({ lagMs }) => lagMs)
+    expect(await lags()).toEqual([undefined, undefined, undefined])
+    const ids: string[] = []
+    for (const ms of [1_000, 3_000, 8_000]) {
+      ids.push(String(await space.connection.send('XADD', space.keys.stream(0), `${ms}-0`, 'b', Buffer.from('x'))))
+    }
+    await add(space, 1, 'y')
+    expect(await lags()).toEqual([7_000, 0, undefined])
+    // committed, or without effect and so only released
+    await state.commit([windowOf(0, 10_000, { position: ids[0] as string })])
+    await journal.release(new Map([[0, ids[1] as string]]))
+    expect(await lags()).toEqual([5_000, 0, undefined])
+    await journal.release(new Map([[0, ids[2] as string]]))
+    expect(await lags()).toEqual([0, 0, undefined])
+    await state.close()
   })
 
   test('releases what was committed and not released, as by an owner that was killed in between', async () => {
