@@ -269,6 +269,7 @@ export const librato: Command<LibratoSettings> = {
     source: flag.source,
     percentiles: withHelp(flag.percentiles, 'percentiles of timers and histograms to send, such as 95,99.9'),
     state: flag.state,
+    journal: flag.journal,
     group: flag.group,
     idle: flag.idle,
     maxSeries: flag.maxSeries,

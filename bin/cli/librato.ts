@@ -4,7 +4,7 @@ import { hostAndPort } from '../../gateway/listen/address.ts'
 import type { Invocation } from './command.ts'
 import { type WorkerSettings, run as runWorker } from './worker.ts'
 
-export interface LibratoSettings extends Omit<WorkerSettings, 'brokers' | 'to' | 'insecure' | 'journal'> {
+export interface LibratoSettings extends Omit<WorkerSettings, 'brokers' | 'to' | 'insecure'> {
   /** The broker's, unlike elsewhere. */
   readonly host: string
   /** The broker's subscribers' port. */
@@ -18,7 +18,7 @@ export interface LibratoSettings extends Omit<WorkerSettings, 'brokers' | 'to' |
 
 /** `zibrato-librato`: `zibrato worker` with the flags of Zibrato 0.2. */
 export function run({ settings }: Pick<Invocation<LibratoSettings>, 'settings'>): Promise<number> {
-  const { host, port, levels, flush, state, group, idle, percentiles, maxSeries } = settings
+  const { host, port, levels, flush, state, journal, group, idle, percentiles, maxSeries } = settings
   const { http, curveServerKey, stopTimeout, logLevel } = settings
   return runWorker({
     settings: {
@@ -28,7 +28,7 @@ export function run({ settings }: Pick<Invocation<LibratoSettings>, 'settings'>)
       levels,
       flush,
       state,
-      journal: false,
+      journal,
       group,
       idle,
       percentiles,

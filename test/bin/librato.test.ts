@@ -29,10 +29,12 @@ test('the help has the flags of its table in the README, with their defaults, an
   expect([code, stderr]).toEqual([0, ''])
   const text = stdout.replaceAll(/\s+/g, ' ')
   const readme = readFileSync(join(resolve(import.meta.dirname, '../..'), 'bin/README.md'), 'utf8')
-  const section = readme.slice(readme.indexOf('\n## `zibrato-librato`'), readme.indexOf('\n## Secrets'))
+  const [, rest = ''] = readme.split('\n## `zibrato-librato`')
+  const [section = ''] = rest.split('\n## ')
   const rows = [...section.matchAll(/^\| `(--[^`]+)` *\| ([^|]+?) *\|/gm)].map(([, flag, fallback]) => [flag, fallback])
   const flags = [...Object.values<Flag<unknown>>(librato.flags), config]
-  const usageOf = ({ name, placeholder = '' }: Flag<unknown>): string => `--${name} <${placeholder}>`
+  const usageOf = ({ name, placeholder }: Flag<unknown>): string =>
+    placeholder === undefined ? `--${name}` : `--${name} <${placeholder}>`
   expect(rows.map(([flag]) => flag)).toEqual(flags.map(usageOf))
   for (const flag of flags) {
     expect(text).toContain(` ${usageOf(flag)} ${flag.help}`)
