@@ -24,10 +24,10 @@ export class LambdaTransport extends FetchTransport {
     this.connect({ url, token, fetch: (endpoint, request) => this.#post(endpoint, request) })
   }
 
-  override async pull(timeoutMs: number, seal: (accepted: boolean) => void): Promise<void> {
+  override pull(timeoutMs: number, seal: () => void): Promise<boolean> {
     // so that there is as much time again for a new connection
     this.#direct.patienceMs = timeoutMs / 2
-    await super.pull(timeoutMs, seal)
+    return super.pull(timeoutMs, seal)
   }
 
   /**
