@@ -1,9 +1,9 @@
-import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
-import { build } from 'esbuild'
+import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { until } from '../until.ts'
+import { blocksOf, runBlock } from './examples.ts'
 import { BrokerDouble } from './transport/broker-double.ts'
 import { GatewayDouble } from './transport/gateway-double.ts'
 
@@ -11,7 +11,7 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const README = readFileSync(join(ROOT, 'client/README.md'), 'utf8')
 // below node_modules, so that the blocks find what the client imports
 const FOLDER = join(ROOT, 'node_modules', `.zibrato-readme-${process.pid}`)
-const BLOCKS = [...README.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code = '']) => code)
+const BLOCKS = blocksOf(README)
 
 let broker: BrokerDouble
 let gateway: GatewayDouble
@@ -37,26 +37,7 @@ describe('the client’s README', () => {
       .replaceAll('tcp://127.0.0.1:5550', broker.url)
       .replaceAll('https://metrics.example.com', gateway.url)
     process.env['ZIBRATO_URL'] = gateway.url
-    const outfile = join(FOLDER, `block${index}.mjs`)
-    const source = join(FOLDER, `block${index}.ts`)
-    writeFileSync(source, local)
-    await build({
-      entryPoints: [source],
-      outfile,
-      bundle: true,
-      format: 'esm',
-      platform: 'node',
-      target: 'es2022',
-      external: ['zeromq'],
-      alias: {
-        'zibrato/testing': join(ROOT, 'client/testing.ts'),
-        'zibrato/runtime': join(ROOT, 'client/runtime/index.ts'),
-        'zibrato/edge': join(ROOT, 'client/edge.ts'),
-        'zibrato/lambda': join(ROOT, 'client/lambda.ts'),
-        zibrato: join(ROOT, 'client/index.ts'),
-      },
-    })
-    const module = (await import(/* @vite-ignore */ pathToFileURL(outfile).href)) as {
+    const module = (await runBlock(local, FOLDER, `block${index}`)) as {
       default?: { fetch?: WorkerFetch }
       handler?: (event: unknown, context: unknown) => Promise<object>
     }

@@ -46,6 +46,7 @@ export function reporterContract(name: string, open: (registry: Registry) => Pro
         await until(async () => (await destination.count('orders')) === sum, `orders came to ${sum}`)
         await until(async () => (await destination.count('db')) === round, `db came to ${round}`)
       }
+      expect([await destination.count('orders'), await destination.count('db')]).toEqual([12.5, 5])
     })
 
     test('may be started and stopped twice, and started again', async () => {
@@ -60,6 +61,7 @@ export function reporterContract(name: string, open: (registry: Registry) => Pro
       registry.counter('orders').inc()
       await reporter.start()
       await until(async () => (await destination.count('orders')) === 2)
+      expect(await destination.count('orders')).toBe(2)
     })
 
     test('reports another registry when it is given one while it is stopped', async () => {
@@ -70,6 +72,7 @@ export function reporterContract(name: string, open: (registry: Registry) => Pro
       await reporter.start()
       other.counter('others').inc(4)
       await until(async () => (await destination.count('others')) === 7)
+      expect(await destination.count('orders')).toBeUndefined()
     })
 
     test('is stopped by `await using`', async () => {
@@ -103,6 +106,7 @@ export function reporterContract(name: string, open: (registry: Registry) => Pro
       await reporter.start()
       registry.counter('orders').inc()
       await until(async () => (await destination.count('orders')) === 1)
+      expect(registry.size).toBe(5 * names.length + 4)
     })
 
     test('reports a last time when it is stopped, where it reports by itself', async ({ skip }) => {
@@ -114,6 +118,7 @@ export function reporterContract(name: string, open: (registry: Registry) => Pro
       await reporter.stop()
       await until(async () => (await destination.count('orders')) === 3)
       await until(async () => (await destination.count('db')) === 1)
+      expect(await destination.count('orders')).toBe(3)
     })
 
     test('survives a destination that fails, and tells it all once it is back', async ({ skip }) => {

@@ -30,8 +30,15 @@ describe('Prometheus’ text of a registry', () => {
     registry.timer('db').record(0.25)
     registry.histogram('size')
     expect((await families(registry)).map(({ name, type }) => `${name} ${type}`)).toEqual([
-      ...['orders_total counter', 'hits_total counter', 'hits_m1 gauge', 'hits_m5 gauge', 'hits_m15 gauge'],
-      ...['queue_size gauge', 'users gauge', 'db_seconds summary', 'size summary'],
+      'orders_total counter',
+      'hits_total counter',
+      'hits_m1 gauge',
+      'hits_m5 gauge',
+      'hits_m15 gauge',
+      'queue_size gauge',
+      'users gauge',
+      'db_seconds summary',
+      'size summary',
     ])
     const text = await prometheusText(registry)
     expect(text).toContain('orders_total{a_b="x\\"y",source="web"} 3\n')
