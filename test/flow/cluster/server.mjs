@@ -48,7 +48,10 @@ async function primary() {
     kill: () => replace(async () => {}),
   }
   const obey = async (command) => console.log(JSON.stringify({ command, answer: await commands[command]() }))
-  createInterface({ input: process.stdin }).on('line', (line) => void obey(line))
+  createInterface({ input: process.stdin })
+    .on('line', (line) => void obey(line))
+    // whoever started it is gone
+    .on('close', () => process.exit())
   console.log(JSON.stringify({ command: 'start', answer: { port: workers[0].port, report: reporter.url } }))
 }
 
