@@ -1,5 +1,6 @@
 import { build } from 'esbuild'
 import { Miniflare } from 'miniflare'
+import { request } from 'undici'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { until } from '../until.ts'
 import { FaultyGateway } from './faulty-gateway.ts'
@@ -75,9 +76,15 @@ async function startIsolates(count: number, gateway: string): Promise<{ miniflar
   return { miniflare, url: await miniflare.ready }
 }
 
+/** GETs on a connection of its own: one that is kept may be closed at the moment at which it is used again. */
+async function get(path: string, url: URL): Promise<string> {
+  const { body } = await request(new URL(path, url), { reset: true })
+  return body.text()
+}
+
 async function statsOf(url: URL, count: number): Promise<Stats[]> {
-  const asked = Array.from({ length: count }, async (_, index) => fetch(new URL(`/i${index}/stats`, url)))
-  return Promise.all((await Promise.all(asked)).map(async (answer) => (await answer.json()) as Stats))
+  const asked = Array.from({ length: count }, async (_, index) => get(`/i${index}/stats`, url))
+  return (await Promise.all(asked)).map((text) => JSON.parse(text) as Stats)
 }
 
 function lostOf({ unknown, dropped }: Stats): number {
@@ -88,13 +95,13 @@ function lostOf({ unknown, dropped }: Stats): number {
 async function load(
   count: number,
   started: (index: number) => void,
-  request: (index: number) => Promise<void>,
+  call: (index: number) => Promise<void>,
 ): Promise<void> {
   let next = 0
   const run = async (): Promise<void> => {
     for (let index = next++; index < count; index = next++) {
       started(index)
-      await request(index)
+      await call(index)
     }
   }
   await Promise.all(Array.from({ length: CONCURRENCY }, run))
@@ -138,24 +145,14 @@ describe('Workers behind a gateway that fails', () => {
             if (index === REQUESTS / 2) back = outage(door)
           },
           async (index) => {
-            const answer = await fetch(new URL(`/i${index % ISOLATES}/order`, url))
-            expect(await answer.text()).toBe('ok')
+            expect(await get(`/i${index % ISOLATES}/order`, url)).toBe('ok')
           },
         )
         await back
         expect(await server.ended, server.stderr).toBe(0)
         const attempted = REQUESTS + 1_000
-        await until(
-          async () => {
-            const stats = await statsOf(url, ISOLATES)
-            return (
-              stats.every(({ waiting }) => waiting === 0) &&
-              attempted - arrived() <= stats.reduce((sum, each) => sum + lostOf(each), 0)
-            )
-          },
-          'all isolates have sent what they counted',
-          SETTLE_MS,
-        )
+        // asking isolates for their figures would have them post more
+        await until(() => arrived() >= attempted, 'all isolates have sent what they counted', SETTLE_MS)
         expect((await statsOf(url, ISOLATES)).map(lostOf)).toEqual(Array.from({ length: ISOLATES }, () => 0))
         expect(await stop()).toBe(0)
         expect(arrived()).toBe(attempted)
@@ -201,13 +198,12 @@ describe('Workers behind a gateway that fails', () => {
           async (index) => {
             const { url } = groups[index % groups.length] as (typeof groups)[0]
             // those to isolates that are gone fail, or were cut off
-            await fetch(new URL(`/i${index % (ISOLATES / GROUPS)}/order`, url)).then(
-              (answer) => answer.text(),
-              () => '',
-            )
+            await get(`/i${index % (ISOLATES / GROUPS)}/order`, url).catch(() => '')
           },
         )
         await Promise.all([back, ...killed])
+        // each question is counted and posted, so with faults somebody would always have something left
+        door.isWell = true
         const alive = groups.slice(killed.length)
         await until(
           async () => {

@@ -16,6 +16,8 @@ export interface Faults {
 export class FaultyGateway implements AsyncDisposable {
   /** Whether every connection is broken off at once. */
   isDown = false
+  /** Whether nothing goes wrong any more. */
+  isWell = false
   /** Posts by what became of them. */
   readonly posts = { answered: 0, unavailable: 0, reset: 0 }
   readonly #server: Server
@@ -30,7 +32,7 @@ export class FaultyGateway implements AsyncDisposable {
       const chunks: Buffer[] = []
       request.on('data', (chunk: Buffer) => chunks.push(chunk))
       request.on('end', () => {
-        const chance = draw()
+        const chance = this.isWell ? 1 : draw()
         if (chance < unavailable) {
           this.posts.unavailable++
           response.writeHead(503).end()
