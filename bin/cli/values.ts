@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { CURVE_KEY } from '../../client/curve.ts'
 import { parseDuration } from '../../client/duration.ts'
 import { UsageError } from '../../client/errors.ts'
 import { LIMITS, checkLevel } from '../../client/wire/series.ts'
@@ -155,7 +156,7 @@ export function curveKey(text: string): string {
     name === undefined
       ? readFile(text, 'give $VAR or a file that holds the key, never the key itself')
       : fromEnvironment(name)
-  if (/^[0-9A-Za-z.\-:+=^!/*?&<>()[\]{}@%$#]{40}$/.test(key)) return key
+  if (CURVE_KEY.test(key)) return key
   throw new UsageError(
     `what ${name === undefined ? 'the file' : `$${name}`} holds is no CURVE key; put 40 characters of Z85 there, as zeromq's curveKeyPair() makes them`,
   )

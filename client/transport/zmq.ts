@@ -1,5 +1,5 @@
 import type { XPublisher } from 'zeromq'
-import { type CurveKeys, socketOptions } from '../curve.ts'
+import { type CurveKeys, checkCurve, socketOptions } from '../curve.ts'
 import type { WarningSink } from '../warning.ts'
 import type { Backlog } from './backlog.ts'
 import { LINES_CARRY, LineBacklog } from './lines.ts'
@@ -10,6 +10,8 @@ import type { Carries, SealedFrame, Transport, TransportStats } from './transpor
 /** How often the socket is looked at: when frames could go out or the connection is new, and when all is quiet. */
 const BUSY_MS = 5
 const QUIET_MS = 50
+/** How long nobody may be heard before the connection is made anew. */
+const ANEW_MS = 5_000
 /** How long a drain gives a new connection to say what it takes. */
 const SETTLE_MS = 1_000
 
@@ -49,9 +51,12 @@ export class ZmqTransport implements Transport {
   // when it was last likely that the broker says something
   #stirredAt = performance.now()
   #expiredAt = 0
+  #connectedAt = 0
   #idle: (() => void)[] = []
 
+  /** @throws UsageError for CURVE keys that are none */
   constructor(options: ZmqTransportOptions) {
+    checkCurve(options.curve)
     this.#options = options
     this.carries = options.format === 'text' ? LINES_CARRY : undefined
     this.#backlog = options.format === 'text' ? lines(options) : ring(options)
@@ -172,9 +177,14 @@ export class ZmqTransport implements Transport {
         receiveTimeout: 0,
         sendHighWaterMark: 1_000,
         linger: 1_000,
+        // makes libzmq refuse who speaks nothing newer than ZMTP 2, for which it takes any other server, HTTP too: it would
+        // read "send me everything" into that, and end the program if that came while the socket closes. Nothing else
+        // follows from it, as nobody asks this context for ZAP
+        zapDomain: 'zibrato',
         ...socketOptions([url], curve),
       })
       this.#socket.connect(url)
+      this.#connectedAt = performance.now()
       this.#wake(0)
     } catch (cause) {
       this.#options.warn({
@@ -207,6 +217,7 @@ export class ZmqTransport implements Transport {
       blocked = await this.#write(socket)
       if (this.#idle.length > 0) await this.#ask(socket)
       const now = performance.now()
+      this.#connectAnew(socket, now)
       if (now - this.#expiredAt > 1_000) {
         this.#expiredAt = now
         this.#backlog.expire()
@@ -232,6 +243,20 @@ export class ZmqTransport implements Transport {
       this.#liveness.hear(message[0] as number, message.toString('utf8'))
     }
     this.#liveness.check()
+  }
+
+  /** libzmq does not try again where somebody answered who speaks no ZeroMQ; the broker may yet come to be there. */
+  #connectAnew(socket: XPublisher, now: number): void {
+    const isHeard = this.#liveness.connectedMs > 0 && !this.#liveness.silent
+    if (isHeard || now - this.#connectedAt < ANEW_MS) return
+    this.#connectedAt = now
+    const { url } = this.#options
+    try {
+      socket.disconnect(url)
+    } catch {
+      // nothing is left to disconnect
+    }
+    socket.connect(url)
   }
 
   /** While somebody drains: has the broker confirm what it got. */

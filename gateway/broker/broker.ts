@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:net'
 import { XPublisher, XSubscriber } from 'zeromq'
+import { CURVE_KEY } from '../../client/curve.ts'
 import { UsageError } from '../../client/errors.ts'
 import { Pulse } from '../../client/transport/pulse.ts'
 import { encodeBundle } from '../../client/wire/bundle.ts'
@@ -40,7 +41,6 @@ export interface BrokerOptions {
   readonly onWarning?: (message: string) => void
 }
 
-const Z85_KEY = /^[0-9A-Za-z.\-:+=^!/*?&<>()[\]{}@%$#]{40}$/
 /** Messages forwarded before other work of the process gets its turn. */
 const BURST = 500
 const MESSAGE_BYTES = 16 * 1024 * 1024
@@ -101,7 +101,7 @@ export class Broker implements AsyncDisposable {
     checkPort('broker', this.#port, 65_534)
     for (const name of ['curveSecretKey', 'curvePublicKey'] as const) {
       const key = options[name]
-      if (key !== undefined && !Z85_KEY.test(key)) {
+      if (key !== undefined && !CURVE_KEY.test(key)) {
         throw new UsageError(
           `broker: ${name} is no CURVE key; give the 40 characters that zeromq's curveKeyPair() makes`,
         )

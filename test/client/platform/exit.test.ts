@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { afterEach, describe, expect, test } from 'vitest'
 import { until } from '../../until.ts'
 import { BrokerDouble } from '../transport/broker-double.ts'
+import { httpServer } from '../transport/http-server.ts'
 
 const PROGRAM = fileURLToPath(new URL('program.ts', import.meta.url))
 const started: { kill(): void }[] = []
@@ -47,6 +48,14 @@ describe('a program with an open client', () => {
     child.kill(signal)
     expect(await ended).toEqual([null, signal])
     await until(() => double.sum('orders') === 7)
+  })
+
+  test('ends by itself where another kind of server answers, an HTTP server for instance', async () => {
+    const server = await httpServer()
+    started.push({ kill: () => void server.stop() })
+    const { ended } = await run(`tcp://127.0.0.1:${server.port}`, 'ends')
+    expect(await ended).toEqual([0, null])
+    expect(server.refused).toBeGreaterThan(0)
   })
 
   test('ends once, when it has two clients, and both flush', async () => {

@@ -14,9 +14,13 @@ export class BrokerDouble {
   #port = 0
   #beat: ReturnType<typeof setInterval> | undefined
 
-  /** @param greets whether it greets, beats and answers pings, as a broker of ours does and a foreign one does not */
-  constructor(greets = true) {
+  /**
+   * @param greets whether it greets, beats and answers pings, as a broker of ours does and a foreign one does not
+   * @param port where; 0 picks one
+   */
+  constructor(greets = true, port = 0) {
     this.#greets = greets
+    this.#port = port
   }
 
   get url(): string {

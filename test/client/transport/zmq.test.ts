@@ -1,10 +1,14 @@
+import { curveKeyPair } from 'zeromq'
 import { afterEach, describe, expect, test } from 'vitest'
+import { UsageError } from '../../../client/errors.ts'
 import { Zibrato } from '../../../client/platform/node.ts'
 import type { ZibratoOptions } from '../../../client/options.ts'
 import type { Warning } from '../../../client/warning.ts'
 import { frameTopic, replayTopic, shardTopic } from '../../../client/wire/topic.ts'
+import { freePort } from '../../redis-server.ts'
 import { until } from '../../until.ts'
 import { BrokerDouble } from './broker-double.ts'
+import { httpServer } from './http-server.ts'
 
 const brokers: BrokerDouble[] = []
 const clients: Zibrato[] = []
@@ -47,6 +51,33 @@ describe('a client over ZeroMQ', () => {
     expect(new Set(double.topics)).toEqual(new Set([frameTopic(shard, 'info'), frameTopic(shard, 'crit')]))
     expect(z.connected()).toBe(true)
     expect(z.stats()).toMatchObject({ sent: 2, waiting: 0, replayed: 0, unknown: 0, dropped: {} })
+  })
+
+  test('sends nothing to a server of another kind, and all to a broker that comes there later', async () => {
+    const port = await freePort()
+    const server = await httpServer(port)
+    const z = openClient(`tcp://127.0.0.1:${port}`)
+    z.counter('orders').inc(3)
+    await until(() => server.refused > 0 && z.stats().waiting === 1)
+    expect(z.connected()).toBe(false)
+    expect(z.stats()).toMatchObject({ sent: 0, waiting: 1 })
+    await server.stop()
+    const double = new BrokerDouble(true, port)
+    brokers.push(double)
+    await double.start('#')
+    // libzmq by itself has given up
+    await until(() => double.sum('orders') === 3)
+  })
+
+  test.each(['serverKey', 'publicKey', 'secretKey'] as const)('is not made with a wrong %s', (name) => {
+    const keys = curveKeyPair()
+    const curve = { serverKey: keys.publicKey, ...keys }
+    for (const wrong of [undefined, 'short', 'é'.repeat(40), ' '.repeat(40)]) {
+      const make = (): Zibrato => new Zibrato({ curve: { ...curve, [name]: wrong as string } })
+      expect(make).toThrow(
+        new UsageError(`curve: ${name} is no CURVE key; give the 40 characters that zeromq's curveKeyPair() makes`),
+      )
+    }
   })
 
   test('can start before its broker', async () => {
