@@ -76,8 +76,10 @@ describe('a broker with a journal', () => {
   test('writes what publishers send, as it is, and forwards it', async () => {
     const space = await redis.space()
     const broker = await startBroker(await space.journal())
-    const taker = new Taker(broker, '#')
     const publisher = new Publisher(broker)
+    // the broker's own first: a new connection is told but once what two have subscribed to before
+    await until(() => publisher.heard.includes('\x01#'))
+    const taker = new Taker(broker, '#')
     await until(() => publisher.heard.filter((text) => text === '\x01#').length === 2)
     await publisher.socket.send([TOPIC, bundleOf(1, 2)])
     await publisher.socket.send([TOPIC, bundleOf(3)])
@@ -91,8 +93,10 @@ describe('a broker with a journal', () => {
     const space = await redis.space()
     const journal = await space.journal()
     const broker = await startBroker(journal)
-    const taker = new Taker(broker, '#')
     const publisher = new Publisher(broker)
+    // the broker's own first: a new connection is told but once what two have subscribed to before
+    await until(() => publisher.heard.includes('\x01#'))
+    const taker = new Taker(broker, '#')
     await until(() => publisher.heard.filter((text) => text === '\x01#').length === 2)
     await publisher.socket.send([TOPIC, bundleOf(1), journal.token as string])
     await publisher.socket.send([TOPIC, bundleOf(2)])
@@ -107,8 +111,10 @@ describe('a broker with a journal', () => {
     const space = await redis.space()
     const journal = await space.journal()
     const broker = await startBroker(journal)
-    const taker = new Taker(broker, '#')
     const publisher = new Publisher(broker)
+    // the broker's own first: a new connection is told but once what two have subscribed to before
+    await until(() => publisher.heard.includes('\x01#'))
+    const taker = new Taker(broker, '#')
     await until(() => publisher.heard.filter((text) => text === '\x01#').length === 2)
     const forged = ['', 'x', journal.fingerprint as string, `${journal.token}x`, 'f'.repeat(32)]
     for (const [index, mark] of forged.entries()) await publisher.socket.send([TOPIC, bundleOf(index + 1), mark])
