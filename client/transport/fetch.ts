@@ -287,10 +287,15 @@ export class FetchTransport implements Transport {
   }
 
   #backOff(retryAfter: string | null | undefined): void {
+    const nowMs = performance.now()
     const askedMs = Number(retryAfter ?? Number.NaN) * 1000
+    // posts of several requests that fail together are one failure
+    const isFirst = this.retryAtMs <= nowMs
+    if (!isFirst && !(askedMs >= 0)) return
     // spread, so that many clients do not return together
     const doubledMs = FIRST_BACKOFF_MS * 2 ** this.#failures++ * (0.5 + Math.random() / 2)
-    this.retryAtMs = performance.now() + Math.min(LONGEST_BACKOFF_MS, askedMs >= 0 ? askedMs : doubledMs)
+    const retryAtMs = nowMs + Math.min(LONGEST_BACKOFF_MS, askedMs >= 0 ? askedMs : doubledMs)
+    this.retryAtMs = isFirst ? retryAtMs : Math.max(this.retryAtMs, retryAtMs)
   }
 
   #drop(reason: string, count: number): void {

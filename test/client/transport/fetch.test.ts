@@ -71,6 +71,23 @@ describe('a client at the edge', () => {
     warn.mockRestore()
   })
 
+  test('backs off once for posts that fail together', async () => {
+    const held: (() => void)[] = []
+    gateway.answer = (_, response) => held.push(() => respond(response, 503, {}))
+    const z = client()
+    const flushes = Array.from({ length: 10 }, async (_, index) => {
+      z.counter('hits', { level: `l${index}` }).inc()
+      await z.flush()
+    })
+    await until(() => held.length === 10)
+    for (const answer of held) answer()
+    gateway.answer = accept
+    // ten times in a row would be a pause of over 20 s, for which no flush has the time
+    await Promise.all(flushes)
+    expect(gateway.sum('hits')).toBe(10)
+    expect(z.stats()).toMatchObject({ sent: 10, replayed: 10, waiting: 0, unknown: 0, dropped: {} })
+  })
+
   test('leaves what it cannot send in time for the next flush', async () => {
     gateway.next.push((_, response) => respond(response, 503, {}, { 'retry-after': '2' }))
     const z = client()
