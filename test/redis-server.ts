@@ -1,10 +1,10 @@
-import { randomInt } from 'node:crypto'
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { freePort } from './free-port.ts'
 import { until } from './until.ts'
 
 /** A redis-server of a test's own, on a port of its own, in a directory of its own. */
@@ -74,34 +74,6 @@ export class RedisServer {
     await this.kill()
     await rm(this.directory, { recursive: true, force: true })
   }
-}
-
-/** A port that nobody listens on now, below those that connections get: a server that restarts finds it free again. */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    const port = randomInt(10_000, 32_000)
-    if (await isFree(port)) return port
-  }
-}
-
-/** The same with the next port, for a broker. */
-export async function freePair(): Promise<number> {
-  for (;;) {
-    const port = await freePort()
-    if (await isFree(port + 1)) return port
-  }
-}
-
-async function isFree(port: number): Promise<boolean> {
-  const server = createServer().listen(port, '127.0.0.1')
-  try {
-    await once(server, 'listening')
-  } catch {
-    return false
-  }
-  server.close()
-  await once(server, 'close')
-  return true
 }
 
 async function isAnswering(port: number): Promise<boolean> {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { Playground } from '../flow/processes.ts'
-import { freePair } from '../redis-server.ts'
+import { freePair } from '../free-port.ts'
 import { logged, start } from './cli.ts'
 
 test('a worker and a gateway whose broker does not answer say so, with the way out, and when it answers', async () => {

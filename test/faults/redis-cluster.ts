@@ -1,5 +1,6 @@
 import { Redis } from 'ioredis'
-import { RedisServer, freePort } from '../redis-server.ts'
+import { freePort } from '../free-port.ts'
+import { RedisServer } from '../redis-server.ts'
 import { until } from '../until.ts'
 import type { Random } from './random.ts'
 

@@ -1,8 +1,7 @@
-import { randomInt } from 'node:crypto'
-import { createServer } from 'node:net'
 import { REPLAY_MS } from '../../client/transport/ring.ts'
 import { SHARDS } from '../../client/wire/series.ts'
 import { Playground, type Program } from '../flow/processes.ts'
+import { freePair } from '../free-port.ts'
 import { until } from '../until.ts'
 import { judge, missing } from './laws.ts'
 import { type Account, Publisher, type PublisherOptions } from './publishers.ts'
@@ -312,25 +311,4 @@ async function shardsOf(http: string | undefined): Promise<number> {
 export interface Worker {
   readonly program: Program
   readonly http: string | undefined
-}
-
-/**
- * Two ports, one behind the other, that are free. They are none of those that the system gives to connections, so that they are
- * still free when a program that was killed comes back to them.
- */
-async function freePair(): Promise<number> {
-  for (;;) {
-    const port = randomInt(10_000, 32_000)
-    if ((await isFree(port)) && (await isFree(port + 1))) return port
-  }
-}
-
-async function isFree(port: number): Promise<boolean> {
-  const server = createServer()
-  const isListening = await new Promise<boolean>((resolve) => {
-    server.once('error', () => resolve(false))
-    server.listen(port, '127.0.0.1', () => resolve(true))
-  })
-  if (isListening) await new Promise((closed) => server.close(closed))
-  return isListening
 }

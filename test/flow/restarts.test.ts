@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { freePair } from '../redis-server.ts'
+import { freePair } from '../free-port.ts'
 import { until } from '../until.ts'
 import { Playground, type Program } from './processes.ts'
 

@@ -3,7 +3,7 @@ import { pathToFileURL } from 'node:url'
 import { type EmulatorOptions, LambdaEmulator, type Outcome } from '../../examples/lambda/emulator.ts'
 import type { ZibratoStats } from '../../client/stats.ts'
 import { DIST } from '../flow/processes.ts'
-import { freePort } from './free-port.ts'
+import { freePort } from '../free-port.ts'
 
 /** How a function sends: by itself, or through the extension. */
 export const MODES = ['direct', 'extension'] as const

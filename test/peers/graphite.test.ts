@@ -1,7 +1,7 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { type AddressInfo, connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -16,6 +16,7 @@ import {
   sampleWindow,
 } from '../../backends/samples.ts'
 import { Carbon } from '../backends/carbon.ts'
+import { freePort } from '../free-port.ts'
 import { until } from '../until.ts'
 
 const never = new AbortController().signal
@@ -79,15 +80,6 @@ afterAll(async () => {
   }
   await rm(directory, { recursive: true, force: true })
 })
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port: free } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return free
-}
 
 async function answers(): Promise<boolean> {
   const socket = connect(port, '127.0.0.1')

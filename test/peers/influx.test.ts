@@ -13,7 +13,8 @@ import {
   sampleWindow,
 } from '../../backends/samples.ts'
 import { until } from '../until.ts'
-import { PeerServer, freePort } from './server.ts'
+import { freePort } from '../free-port.ts'
+import { PeerServer } from './server.ts'
 
 const never = new AbortController().signal
 

@@ -13,7 +13,8 @@ import { Distribution } from '../../client/sketch/distribution.ts'
 import type { Type } from '../../client/wire/series.ts'
 import { Playground } from '../flow/processes.ts'
 import { until } from '../until.ts'
-import { PeerServer, freePort } from './server.ts'
+import { freePort } from '../free-port.ts'
+import { PeerServer } from './server.ts'
 
 const never = new AbortController().signal
 const MODES = ['summary', 'histogram', 'both'] as const

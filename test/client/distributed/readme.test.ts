@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { DIST, Playground } from '../../flow/processes.ts'
-import { freePort } from '../../redis-server.ts'
+import { freePort } from '../../free-port.ts'
 import { until } from '../../until.ts'
 
 const ROOT = resolve(import.meta.dirname, '../../..')

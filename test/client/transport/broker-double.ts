@@ -3,6 +3,7 @@ import { eachFrame } from '../../../client/wire/bundle.ts'
 import { type Frame, decodeFrame } from '../../../client/wire/frame.ts'
 import { BEAT, BEAT_MS, BROKER_TOPIC, PING_PREFIX, PONG_PREFIX } from '../../../client/wire/topic.ts'
 import { Sum } from '../../../client/sketch/aggregate.ts'
+import { freePort } from '../../free-port.ts'
 import { until } from '../../until.ts'
 
 /** A broker's publishers' port, and nothing behind it: what arrives is kept. */
@@ -16,7 +17,7 @@ export class BrokerDouble {
 
   /**
    * @param greets whether it greets, beats and answers pings, as a broker of ours does and a foreign one does not
-   * @param port where; 0 picks one
+   * @param port where; 0 picks one, which is free again after {@link kill}
    */
   constructor(greets = true, port = 0) {
     this.#greets = greets
@@ -30,15 +31,15 @@ export class BrokerDouble {
   /** Listens, at the same port as before if there was one. */
   async start(...prefixes: string[]): Promise<this> {
     const socket = new XSubscriber({ linger: 0, sendHighWaterMark: 0 })
+    if (this.#port === 0) this.#port = await freePort()
     await until(async () => {
       try {
-        await socket.bind(`tcp://127.0.0.1:${this.#port === 0 ? '*' : this.#port}`)
+        await socket.bind(`tcp://127.0.0.1:${this.#port}`)
         return true
       } catch {
         return false
       }
     }, 'the port is free')
-    this.#port = Number(socket.lastEndpoint?.split(':').pop())
     this.#socket = socket
     void this.#receive(socket)
     if (this.#greets) {

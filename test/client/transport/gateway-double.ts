@@ -1,6 +1,7 @@
 import { type IncomingHttpHeaders, type Server, type ServerResponse, createServer } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { gunzipSync } from 'node:zlib'
+import { freePort } from '../../free-port.ts'
 import { Sum } from '../../../client/sketch/aggregate.ts'
 import { eachFrame } from '../../../client/wire/bundle.ts'
 import { type Frame, decodeFrame } from '../../../client/wire/frame.ts'
@@ -45,7 +46,8 @@ export class GatewayDouble {
     })
   }
 
-  static async start(port = 0): Promise<GatewayDouble> {
+  /** @param port where; default one that is free again after {@link stop} */
+  static async start(port?: number): Promise<GatewayDouble> {
     const server = createServer()
     const double = new GatewayDouble(server)
     server.on('request', (request, response) => {
@@ -61,7 +63,8 @@ export class GatewayDouble {
         ;(double.next.shift() ?? double.answer)(post, response)
       })
     })
-    await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
+    const own = port ?? (await freePort())
+    await new Promise<void>((resolve) => server.listen(own, '127.0.0.1', resolve))
     return double
   }
 

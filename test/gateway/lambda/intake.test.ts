@@ -5,7 +5,7 @@ import { Forwarder } from '../../../gateway/lambda/forwarder.ts'
 import { Intake } from '../../../gateway/lambda/intake.ts'
 import { randomFrame, seeded } from '../../client/random.ts'
 import { GatewayDouble, accept, respond } from '../../client/transport/gateway-double.ts'
-import { freePort } from '../../lambda/free-port.ts'
+import { freePort } from '../../free-port.ts'
 
 const HELD_BYTES = 40_000
 let gateway: GatewayDouble

@@ -7,7 +7,8 @@ import { acquired, bytes, entriesOf, text, windowOf } from '../../../contract/st
 import { RedisCluster } from '../../../faults/redis-cluster.ts'
 import { RedisFailover } from '../../../faults/redis-failover.ts'
 import { Random } from '../../../faults/random.ts'
-import { RedisServer, freePort } from '../../../redis-server.ts'
+import { freePort } from '../../../free-port.ts'
+import { RedisServer } from '../../../redis-server.ts'
 import { until } from '../../../until.ts'
 import { ask } from './client.ts'
 
