@@ -8,30 +8,39 @@ export interface Destination {
   readonly reporter: Reporter
   /** What is known there of the counter or timer of a name: its sum, or how many values it had; undefined for nothing. */
   count(name: string): Promise<number | undefined>
-  /** Has it take nothing, and waits until that showed, after `record`; undefined where whoever wants numbers comes for them. */
-  readonly fail?: ((record: () => void) => Promise<void>) | undefined
-  readonly mend?: (() => Promise<void>) | undefined
   close(): Promise<void>
 }
 
-/** What every reporter has to do. Reporters that report by themselves do so every 20 ms. */
+/** A place that may fail, of a reporter that reports by itself, every 20 ms. */
+export interface ReportedTo extends Destination {
+  /** Has it take nothing, and waits until that showed, after `record`. */
+  fail(record: () => void): Promise<void>
+  mend(): Promise<void>
+}
+
+type SetUp<Place extends Destination> = () => Promise<{ registry: Registry; destination: Place; reporter: Reporter }>
+
+/** Opens what a test asks for, and closes it behind the test. */
+function opening<Place extends Destination>(open: (registry: Registry) => Promise<Place>): SetUp<Place> {
+  const opened: Destination[] = []
+  afterEach(async () => {
+    for (const destination of opened.splice(0)) {
+      await destination.reporter.stop()
+      await destination.close()
+    }
+  })
+  return async () => {
+    const registry = new Registry()
+    const destination = await open(registry)
+    opened.push(destination)
+    return { registry, destination, reporter: destination.reporter }
+  }
+}
+
+/** What every reporter has to do. */
 export function reporterContract(name: string, open: (registry: Registry) => Promise<Destination>): void {
   describe(`${name}, as a reporter`, () => {
-    const opened: Destination[] = []
-
-    afterEach(async () => {
-      for (const destination of opened.splice(0)) {
-        await destination.reporter.stop()
-        await destination.close()
-      }
-    })
-
-    async function setUp(): Promise<{ registry: Registry; destination: Destination; reporter: Reporter }> {
-      const registry = new Registry()
-      const destination = await open(registry)
-      opened.push(destination)
-      return { registry, destination, reporter: destination.reporter }
-    }
+    const setUp = opening(open)
 
     test('tells of counters and timers what was recorded, no more and no less, over many reports', async () => {
       const { registry, destination, reporter } = await setUp()
@@ -108,10 +117,17 @@ export function reporterContract(name: string, open: (registry: Registry) => Pro
       await until(async () => (await destination.count('orders')) === 1)
       expect(registry.size).toBe(5 * names.length + 4)
     })
+  })
+}
 
-    test('reports a last time when it is stopped, where it reports by itself', async ({ skip }) => {
+/** What those have to do as well that report by themselves, and are not asked. */
+export function scheduledReporterContract(name: string, open: (registry: Registry) => Promise<ReportedTo>): void {
+  reporterContract(name, open)
+  describe(`${name}, which reports by itself,`, () => {
+    const setUp = opening(open)
+
+    test('reports a last time when it is stopped', async () => {
       const { registry, destination, reporter } = await setUp()
-      if (destination.fail === undefined) skip()
       await reporter.start()
       registry.counter('orders').inc(3)
       registry.timer('db').record(1)
@@ -121,18 +137,13 @@ export function reporterContract(name: string, open: (registry: Registry) => Pro
       expect(await destination.count('orders')).toBe(3)
     })
 
-    test('survives a destination that fails, and tells it all once it is back', async ({ skip }) => {
+    test('survives a destination that fails, and tells it all once it is back', async () => {
       const { registry, destination, reporter } = await setUp()
-      const { fail, mend } = destination
-      if (fail === undefined || mend === undefined) {
-        skip()
-        return
-      }
       await reporter.start()
       registry.counter('orders').inc()
       await until(async () => (await destination.count('orders')) === 1)
-      await fail(() => registry.counter('orders').inc(10))
-      await mend()
+      await destination.fail(() => registry.counter('orders').inc(10))
+      await destination.mend()
       registry.counter('orders').inc(100)
       await until(async () => (await destination.count('orders')) === 111)
       await reporter.stop()

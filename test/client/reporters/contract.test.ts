@@ -10,7 +10,7 @@ import {
 import { MemoryMetrics } from '../../../client/transport/metrics.ts'
 import { PacketReceiver } from '../../backends/statsd-receiver.ts'
 import { parseExposition } from '../../backends/prometheus/parser.ts'
-import { reporterContract } from '../../contract/reporter.ts'
+import { reporterContract, scheduledReporterContract } from '../../contract/reporter.ts'
 import { until } from '../../until.ts'
 
 type Tree = Record<string, { value?: number; count?: number }>
@@ -44,7 +44,7 @@ async function failed(reporter: ScheduledReporter): Promise<void> {
   await until(() => reporter.errors > before, 'a report failed')
 }
 
-reporterContract('StreamReporter', (registry) => {
+scheduledReporterContract('StreamReporter', (registry) => {
   const stream = new Lines()
   const reporter = new StreamReporter({ registry, stream, interval: 20 })
   return Promise.resolve({
@@ -84,7 +84,7 @@ reporterContract('HttpReporter', (registry) => {
   })
 })
 
-reporterContract('StatsdReporter', async (registry) => {
+scheduledReporterContract('StatsdReporter', async (registry) => {
   const receiver = new PacketReceiver()
   await receiver.listen()
   const reporter = new StatsdReporter({ registry, port: Number(new URL(receiver.url).port), interval: 20 })
@@ -106,7 +106,7 @@ reporterContract('StatsdReporter', async (registry) => {
   }
 })
 
-reporterContract('ZibratoReporter', (registry) => {
+scheduledReporterContract('ZibratoReporter', (registry) => {
   const metrics = new MemoryMetrics()
   const z = new Zibrato({ transport: metrics })
   const reporter = new ZibratoReporter({ registry, client: z, interval: 20 })
