@@ -172,7 +172,7 @@ describe('a line', () => {
     fc.assert(
       fc.property(named, text, fc.dictionary(named, text, { maxKeys: 5 }), (name, source, tags) => {
         // their own rules, tested above
-        fc.pre(!/^[#\t]/.test(name) && source !== 'not_specified')
+        fc.pre(!/^(?! )[#\s]/.test(name) && source !== 'not_specified')
         const others = Object.entries(tags).filter(
           ([tag]) => !/^(source|metric_type|time|_field|_measurement)$/.test(tag),
         )
