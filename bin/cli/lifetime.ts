@@ -33,6 +33,11 @@ export class Lifetime {
     this.#limitMs = 2 * stopTimeoutMs + ALLOWANCE_MS
   }
 
+  /** Whether it was told to stop, or failed. */
+  get ending(): boolean {
+    return this.#stopping
+  }
+
   /** Names a part before it is started. @throws when it need not be started any more */
   owns(name: string, stop: () => Promise<void>): void {
     if (this.#stopping) throw new Error(`${name} is not started: told to stop`)

@@ -49,29 +49,38 @@ export async function run({ settings }: Pick<Invocation<WorkerSettings>, 'settin
   const worker = createWorker(brokers, curve)
   const lifetime = new Lifetime(log, settings.stopTimeout)
   return lifetime.run(async () => {
+    const status =
+      http === undefined ? undefined : statusOf(worker, lifetime, { host, http, journal: settings.journal })
+    // asked for its figures until it has stopped, which takes as long as its backends do
+    if (status !== undefined) lifetime.owns('status', () => status.stop())
     await startWorker(lifetime, worker)
     if (!settings.journal) {
       const meanwhile = 'nothing comes from there; start them, or correct --broker'
       watchBrokers(lifetime, log, { brokers, answering: () => worker.figures().connections, meanwhile })
     }
+    await status?.start()
     const doing = { ...(settings.journal ? {} : { brokers }), ...describe(settings) }
-    if (http === undefined) {
-      log.info(doing, 'listening')
-      return
-    }
-    const status = new StatusServer({
-      component: 'worker',
-      host,
-      port: http,
-      obstacle: () =>
-        worker.figures().connections > 0
-          ? undefined
-          : `the worker ${settings.journal ? 'cannot read the journal' : 'is not connected to a broker'}`,
-      metrics: () => workerMetrics(worker.figures()),
-    })
-    lifetime.owns('status', () => status.stop())
-    await status.start()
-    log.info({ ...doing, http: status.url }, 'listening')
+    log.info({ ...doing, ...(status === undefined ? {} : { http: status.url }) }, 'listening')
+  })
+}
+
+interface StatusSettings {
+  readonly host: string
+  readonly http: number
+  readonly journal: boolean
+}
+
+function statusOf(worker: Worker, lifetime: Lifetime, { host, http, journal }: StatusSettings): StatusServer {
+  return new StatusServer({
+    component: 'worker',
+    host,
+    port: http,
+    obstacle: () => {
+      if (lifetime.ending) return 'the worker is stopping'
+      if (worker.figures().connections > 0) return undefined
+      return `the worker ${journal ? 'cannot read the journal' : 'is not connected to a broker'}`
+    },
+    metrics: () => workerMetrics(worker.figures()),
   })
 }
 

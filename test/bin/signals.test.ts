@@ -92,6 +92,26 @@ describe('a signal', () => {
     expect(await program.stop()).toBe(0)
   })
 
+  test('leaves a worker telling its figures until it has stopped', async () => {
+    await using ground = new Playground()
+    writeFileSync(join(ground.folder, 'hang.mjs'), HANGING)
+    const broker = await ground.zibrato('broker', '--port', '0', '--grace', '0ms')
+    const url = broker.listening.broker?.publishers as string
+    const args = ['--to', 'module:./hang.mjs', '--flush', '100ms', '--stop-timeout', '1s', '--http', '0']
+    const { program, listening } = await ground.zibrato('worker', '--broker', url, ...args)
+    const gateway = await ground.zibrato('gateway', '--broker', url, '--http', '0')
+    expect(await count(gateway.listening.http, 'orders', 5)).toBe(202)
+    await program.output(({ stdout }) => (stdout.includes('hanging') ? true : undefined), 'a flush')
+    program.child.kill('SIGTERM')
+    await logged(program, 'stopping')
+    const ready = await fetch(`${listening.http}/readyz`)
+    expect(ready.status).toBe(503)
+    expect(await ready.text()).toContain('the worker is stopping')
+    expect(await (await fetch(`${listening.http}/metrics`)).text()).toMatch(/^zibrato_worker_shards 32$/m)
+    expect(await program.ended).toBe(0)
+    await expect(fetch(`${listening.http}/metrics`)).rejects.toThrow('fetch failed')
+  })
+
   test('is obeyed while a backend still connects', async () => {
     await using ground = new Playground()
     writeFileSync(join(ground.folder, 'hang.mjs'), HANGING.replace('flush', 'async flush() {}\n  connect'))

@@ -56,6 +56,7 @@ export class System implements AsyncDisposable {
   readonly #httpPort: number
   readonly #startedMs = performance.now()
   readonly #logs: { readonly name: string; readonly program: Program }[] = []
+  // where workers that have not ended tell their figures
   readonly #http = new Map<Program, string>()
   // when every shard was last seen to be somebody's
   #coveredMs = performance.now()
@@ -262,7 +263,12 @@ export class System implements AsyncDisposable {
   }
 
   async #look(): Promise<void> {
-    const shards = await Promise.all(this.workers.map((worker) => shardsOf(this.#http.get(worker))))
+    // those included that are stopping: what a backend has in hand of theirs they keep until it has answered
+    for (const program of this.#http.keys()) {
+      const { exitCode, signalCode } = program.child
+      if (exitCode !== null || signalCode !== null) this.#http.delete(program)
+    }
+    const shards = await Promise.all(Array.from(this.#http.values(), shardsOf))
     const now = performance.now()
     if (shards.reduce((sum, count) => sum + count, 0) === SHARDS) {
       if (this.#wasCovered && now - this.#coveredMs > RING_MS && !this.isBeyondRing) {
@@ -298,7 +304,7 @@ export class System implements AsyncDisposable {
 }
 
 /** How many shards a worker has; none when it does not answer. */
-async function shardsOf(http: string | undefined): Promise<number> {
+async function shardsOf(http: string): Promise<number> {
   try {
     const text = await (await fetch(`${http}/metrics`, { signal: AbortSignal.timeout(1_000) })).text()
     return Number(/^zibrato_worker_shards (\d+)$/m.exec(text)?.[1] ?? 0)
