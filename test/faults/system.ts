@@ -1,5 +1,9 @@
+import { setTimeout } from 'node:timers/promises'
+import { connectRedis } from '../../backends/state/redis/connect.ts'
+import type { Connection } from '../../backends/state/redis/connection.ts'
+import { inspectGroup } from '../../backends/state/redis/inspect.ts'
+import { parseRedisUrl } from '../../backends/state/redis/url.ts'
 import { REPLAY_MS } from '../../client/transport/ring.ts'
-import { SHARDS } from '../../client/wire/series.ts'
 import { Playground, type Program } from '../flow/processes.ts'
 import { freePair } from '../free-port.ts'
 import { until } from '../until.ts'
@@ -28,8 +32,11 @@ export interface WorkerOptions {
   readonly recorder?: Recorder
 }
 
-/** How long publishers keep what they sent, with something to spare for what was sent and not yet in a log. */
-const RING_MS = REPLAY_MS - 3_000
+/**
+ * How long publishers keep what they sent, with something to spare for what was sent and not yet in a log, and for the second that a
+ * dead worker's lease goes on.
+ */
+const RING_MS = REPLAY_MS - 4_000
 
 /** How often it is looked whose the shards are. */
 const WATCH_MS = 200
@@ -56,12 +63,10 @@ export class System implements AsyncDisposable {
   readonly #httpPort: number
   readonly #startedMs = performance.now()
   readonly #logs: { readonly name: string; readonly program: Program }[] = []
-  // where workers that have not ended tell their figures
-  readonly #http = new Map<Program, string>()
-  // when every shard was last seen to be somebody's
-  #coveredMs = performance.now()
-  #wasCovered = false
-  #watching: ReturnType<typeof setTimeout> | undefined
+  // when each shard was last seen to be somebody's, from when it first was
+  readonly #ownedMs = new Map<number, number>()
+  #watching: Promise<void> | undefined
+  #isOver = false
 
   private constructor(options: SystemOptions, recorder: Recorder, brokerPort: number, httpPort: number) {
     this.#options = options
@@ -76,7 +81,7 @@ export class System implements AsyncDisposable {
     const system = new System(options, recorder, await freePair(), await freePair())
     await system.startBroker()
     await system.startGateway()
-    if (options.journal !== true) system.#watch()
+    if (options.journal !== true) system.#watching = system.#watch()
     return system
   }
 
@@ -114,16 +119,15 @@ export class System implements AsyncDisposable {
     const how = ['--group', group, '--flush', flush ?? '1s', ...(journal === true ? ['--journal'] : [])]
     const worker = await this.#start('worker', ['worker', ...where, ...how])
     this.workers.push(worker.program)
-    if (worker.http !== undefined) this.#http.set(worker.program, worker.http)
     return worker
   }
 
   /**
-   * Waits until the workers have all shards between them, if that was last so for longer than `slackMs`. Without a journal what a
-   * worker had in hand that was killed is with its publishers, for 15 s.
+   * Waits until the workers have each shard, if one was nobody's for longer than `slackMs`. Without a journal what a worker had in
+   * hand that was killed is with its publishers, for 15 s.
    */
   async covered(slackMs: number): Promise<void> {
-    const isRecent = (): boolean => performance.now() - this.#coveredMs <= slackMs
+    const isRecent = (): boolean => performance.now() - Math.min(...this.#ownedMs.values()) <= slackMs
     await until(isRecent, "every shard is somebody's", PATIENCE_MS)
   }
 
@@ -251,34 +255,35 @@ export class System implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    clearTimeout(this.#watching)
-    this.#watching = undefined
+    this.#isOver = true
+    await this.#watching
     await this.ground[Symbol.asyncDispose]()
     await this.recorder[Symbol.asyncDispose]()
   }
 
-  /** Looks again and again whether every shard is somebody's. */
-  #watch(): void {
-    this.#watching = setTimeout(() => void this.#look(), WATCH_MS)
+  /** Looks again and again whose each shard is. */
+  async #watch(): Promise<void> {
+    const url = parseRedisUrl(this.#options.state)
+    const redis = await connectRedis(url)
+    while (!this.#isOver) {
+      // what cannot be asked says of no shard that it is somebody's
+      await this.#look(redis, url.prefix).catch(() => {})
+      await setTimeout(WATCH_MS)
+    }
+    redis.close()
   }
 
-  async #look(): Promise<void> {
-    // those included that are stopping: what a backend has in hand of theirs they keep until it has answered
-    for (const program of this.#http.keys()) {
-      const { exitCode, signalCode } = program.child
-      if (exitCode !== null || signalCode !== null) this.#http.delete(program)
-    }
-    const shards = await Promise.all(Array.from(this.#http.values(), shardsOf))
+  async #look(redis: Connection, prefix: string): Promise<void> {
+    const { shards } = await inspectGroup(redis, prefix, 'default')
     const now = performance.now()
-    if (shards.reduce((sum, count) => sum + count, 0) === SHARDS) {
-      if (this.#wasCovered && now - this.#coveredMs > RING_MS && !this.isBeyondRing) {
+    for (const { shard, owner } of shards) {
+      if (owner === undefined) continue
+      if (now - (this.#ownedMs.get(shard) ?? now) > RING_MS && !this.isBeyondRing) {
         this.isBeyondRing = true
         this.tell('rings may not have reached back: nothing is promised of what workers had in hand')
       }
-      this.#wasCovered = true
-      this.#coveredMs = now
+      this.#ownedMs.set(shard, now)
     }
-    if (this.#watching !== undefined) this.#watch()
   }
 
   /** Has every publisher pause. */
@@ -300,16 +305,6 @@ export class System implements AsyncDisposable {
     this.#logs.push({ name, program })
     this.tell(`${name} ${program.pid} listens`)
     return { program, http: listening.http }
-  }
-}
-
-/** How many shards a worker has; none when it does not answer. */
-async function shardsOf(http: string): Promise<number> {
-  try {
-    const text = await (await fetch(`${http}/metrics`, { signal: AbortSignal.timeout(1_000) })).text()
-    return Number(/^zibrato_worker_shards (\d+)$/m.exec(text)?.[1] ?? 0)
-  } catch {
-    return 0
   }
 }
 
