@@ -131,7 +131,8 @@ export class RedisState extends SharedState {
   }
 
   override holds(shard: number): boolean {
-    return this.#owned.get(shard)?.isLeased === true
+    const owned = this.#owned.get(shard)
+    return owned?.isLeased === true && !owned.isStale
   }
 
   override acquire(shard: number): Promise<Restored | undefined> {
@@ -146,6 +147,7 @@ export class RedisState extends SharedState {
         connection,
         id: this.id,
         leaseMs: this.leaseMs,
+        isJournal: this.journal !== undefined,
         onLost: (lost) => this.#lose(lost),
         onHeld: (own, held) => this.#reconcile(own, held),
       })
@@ -352,13 +354,22 @@ export class RedisState extends SharedState {
     )
   }
 
-  /** A shard whose data is gone, or went back to an earlier time, goes on with what is in memory. */
+  /**
+   * A shard whose data is gone, or went back to an earlier time, goes on with what is in memory. One that is read from a journal
+   * otherwise goes on with what another server has: it may lack entries that were read, and have given others ids below them.
+   */
   async #reconcile(owned: OwnedShard, held: Held): Promise<void> {
     owned.snapshots = held.snapshots
     if (!held.knew || held.end < owned.end) {
       const how = held.knew ? 'went back to an earlier time (a replica took over?)' : 'lost its data (was it flushed?)'
       this.#warn(`state ${this.name}: ${how}; what this worker knows of its shards is written anew`)
       this.onReset([owned.shard])
+    } else if (held.moved && this.journal !== undefined) {
+      this.#warn(
+        `state ${this.name}: another server took over, or it was restarted; the journal is read again from the last commit`,
+      )
+      owned.isStale = true
+      this.onStale([owned.shard])
     }
     await this.#windows.reconcile(owned, held)
   }

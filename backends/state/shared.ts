@@ -24,6 +24,12 @@ export abstract class SharedState extends State {
   onReset: (shards: readonly number[]) => void = () => {}
 
   /**
+   * Called with shards of which this worker may have read other entries than there are: they are to be given up and acquired
+   * anew, with what is committed and what comes behind it. Until then nothing of them is committed.
+   */
+  onStale: (shards: readonly number[]) => void = () => {}
+
+  /**
    * Says that this worker lives, and renews its leases. After {@link leave} it only renews them.
    *
    * @returns the ids of all workers of the group that live, this one's included
@@ -32,7 +38,7 @@ export abstract class SharedState extends State {
   abstract beat(): Promise<readonly string[]>
 
   /**
-   * Whether a shard is certainly this worker's still: by this machine's clock its lease is not over. One that stood still for
+   * Whether a shard is certainly this worker's still, and not stale: by this machine's clock its lease is not over. One that stood still for
    * longer than that asks before it does what cannot be fenced, such as to call a backend.
    */
   abstract holds(shard: number): boolean

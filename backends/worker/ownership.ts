@@ -11,6 +11,8 @@ const BEATS_PER_LEASE = 10
 const LONGEST_BEAT_MS = 400
 /** How soon a shard that another worker still has is asked for again. */
 const ASK_AGAIN_MS = 50
+/** Shards taken at a time, as large ones take memory while they are restored. */
+const TAKEN_AT_ONCE = 8
 /** How soon one that could not be taken or handed over is tried again. */
 const RETRY_MS = 2_000
 
@@ -21,12 +23,8 @@ export interface OwnershipOptions {
   readonly held: () => Iterable<number>
   /** Told which shards this worker is to have and has not. */
   readonly expect: (shards: readonly number[]) => void
-  /**
-   * Takes a shard over; false while it is another worker's.
-   *
-   * @param isWanted whether it is still to be this worker's, when its turn comes
-   */
-  readonly take: (shard: number, isWanted: () => boolean) => Promise<boolean>
+  /** Takes a shard over; false while it is another worker's. */
+  readonly take: (shard: number) => Promise<boolean>
   /** Gives a shard up, so that another worker can take it. */
   readonly handOver: (shard: number) => Promise<void>
 }
@@ -198,16 +196,18 @@ export class Ownership {
     for (const shard of held) if (!wanted.has(shard)) this.#handOver(shard)
     this.#options.expect([...wanted].filter((shard) => !held.has(shard)))
     const due = [...wanted].filter((shard) => !held.has(shard) && !this.#handingOver.has(shard) && this.#isDue(shard))
-    // all at once, as each round of the worker's loop takes its time; and so does restoring a large one
-    const isWanted = (): boolean => !this.#stopping && this.#live === live
-    const taken = await Promise.all(due.map((shard) => this.#take(shard, isWanted)))
+    const taken: boolean[] = []
+    // side by side, as to take one is to ask the state again and again; once others came or went it is looked at anew
+    while (due.length > 0 && !this.#stopping && this.#live === live) {
+      taken.push(...(await Promise.all(due.splice(0, TAKEN_AT_ONCE).map((shard) => this.#take(shard)))))
+    }
     return taken.includes(false)
   }
 
-  async #take(shard: number, isWanted: () => boolean): Promise<boolean> {
+  async #take(shard: number): Promise<boolean> {
     const { log, take } = this.#options
     try {
-      return await take(shard, isWanted)
+      return await take(shard)
     } catch (error) {
       log.warn({ shard, error: (error as Error).message }, 'cannot take a shard, will retry')
       this.#later.set(shard, performance.now() + RETRY_MS)

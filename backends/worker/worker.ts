@@ -43,6 +43,8 @@ export class Worker implements AsyncDisposable {
   readonly #ownership: Ownership | undefined
   // lost since they were last asked for
   readonly #lost = new Set<number>()
+  // to be acquired anew once backends have answered for what they have in hand
+  readonly #stale = new Set<number>()
   readonly #gone: ShardFigures = { merged: 0, replays: 0, invalid: 0, refused: 0, overflowed: 0 }
   readonly #deliveries: readonly Delivery[]
   readonly #gaps = new Gaps()
@@ -75,12 +77,15 @@ export class Worker implements AsyncDisposable {
       this.#shared.onReset = (shards) => {
         for (const shard of shards) this.#shards.get(shard)?.commitAll()
       }
+      this.#shared.onStale = (shards) => {
+        for (const shard of shards) void this.#renew(shard)
+      }
       this.#ownership = new Ownership({
         state: this.#shared,
         log,
         held: () => this.#shards.keys(),
         expect: (shards) => this.#feed.expect(shards),
-        take: (shard, isWanted) => this.#turns.take(async () => isWanted() && (await this.#take(shard))),
+        take: (shard) => this.#take(shard),
         handOver: (shard) => this.#handOver(shard, ON_ITS_WAY_MS),
       })
     }
@@ -110,7 +115,10 @@ export class Worker implements AsyncDisposable {
       if (this.#stopped !== undefined) throw new Error('worker: stopped while it started')
     }
     for (const delivery of this.#deliveries) delivery.start()
-    if (this.#ownership === undefined) for (let shard = 0; shard < SHARDS; shard++) await this.#own(shard)
+    for (let number = 0; this.#ownership === undefined && number < SHARDS; number++) {
+      const shard = await this.#acquire(number)
+      if (shard !== undefined) this.#shards.set(number, shard)
+    }
     // what remembers nothing cannot tell a replay from what it counted before it was restarted
     await this.#feed.start([...this.#shards.keys()], this.#state.durable)
     this.#loop = this.#run()
@@ -159,16 +167,14 @@ export class Worker implements AsyncDisposable {
     }
   }
 
-  /** Has a shard go on from where its last owner left it. False when it is another worker's. */
-  async #own(number: number): Promise<boolean> {
+  /** Makes a shard of what its last owner left; undefined when it is another worker's. */
+  async #acquire(number: number): Promise<Shard | undefined> {
     this.#lost.delete(number)
     const restored = await this.#state.acquire(number)
-    if (restored === undefined) return false
+    if (restored === undefined) return undefined
     const shard = await this.#restore(number, restored)
     // to restore a large one takes its time
-    if (this.#lost.has(number)) return false
-    this.#shards.set(number, shard)
-    return true
+    return this.#lost.has(number) ? undefined : shard
   }
 
   async #restore(number: number, { snapshots, end, entries }: Restored): Promise<Shard> {
@@ -187,15 +193,23 @@ export class Worker implements AsyncDisposable {
     return shard
   }
 
-  /** Takes over a shard that may be another worker's. Between two rounds of the loop. */
+  /** Takes over a shard that may be another worker's; the loop goes on with it from its next round on. */
   async #take(number: number): Promise<boolean> {
+    if (this.#stale.has(number)) return false
     try {
-      // that it was lost may be told only now
-      if (!(await this.#own(number)) || !this.#shards.has(number)) return false
+      const shard = await this.#acquire(number)
+      return shard !== undefined && (await this.#turns.take(async () => this.#add(shard)))
     } catch (error) {
       await this.#shared?.giveUp([number]).catch(() => {})
       throw error
     }
+  }
+
+  /** False when it was lost meanwhile. */
+  #add(shard: Shard): boolean {
+    const { shard: number } = shard
+    if (this.#lost.has(number)) return false
+    this.#shards.set(number, shard)
     this.#feed.add(number)
     for (const delivery of this.#deliveries) delivery.add(number)
     return true
@@ -231,6 +245,21 @@ export class Worker implements AsyncDisposable {
     for (const delivery of this.#deliveries) delivery.lost()
     this.#ownership?.look()
     if (held.length > 0) this.#log.warn({ shards: held }, 'another worker has these shards: let go of them')
+  }
+
+  /** Has a shard go on from what the state has of it, which is not all that is in memory, or more. */
+  async #renew(number: number): Promise<void> {
+    // one that is being restored is begun again
+    this.#lost.add(number)
+    if (!this.#shards.has(number)) return
+    this.#feed.remove(number)
+    this.#forget(number)
+    this.#stale.add(number)
+    await Promise.all(this.#deliveries.map((delivery) => delivery.withhold(number)))
+    // what fails is free when its lease is over
+    await this.#shared?.giveUp([number]).catch(() => {})
+    this.#stale.delete(number)
+    this.#ownership?.look()
   }
 
   #forget(number: number): void {

@@ -55,7 +55,7 @@ export interface Committed {
  * it count. Repeated, it finds what it did before, or does it again where a master that took over does not have it. To be
  * called in turn.
  *
- * @returns undefined when the shard is lost
+ * @returns undefined when the shard is lost, or what is in memory of it stale
  */
 export async function commitWindow(
   connection: Connection,
@@ -95,6 +95,7 @@ export async function commitWindow(
         snapshot.kind,
         meta === undefined ? '' : metaOf(meta),
       ],
+      true,
     )
     if (reply === null) return undefined
     answer = reply as unknown as typeof answer

@@ -9,6 +9,8 @@ export type Command = readonly [name: string, key: string, ...rest: Argument[]]
 
 /** What a server holds of a shard, told when a new epoch begins. */
 export interface Held {
+  /** Whether it is another server than the one that was asked before, or that one restarted. */
+  readonly moved: boolean
   /** Whether it still knew whose the shard is: not when its data is gone. */
   readonly knew: boolean
   /** End of the last committed window, ms. */
@@ -25,6 +27,8 @@ export interface OwnedOptions {
   /** Of this worker. */
   readonly id: string
   readonly leaseMs: number
+  /** Whether a new epoch begins with the first beat after a connection was lost, and not only with the first write. */
+  readonly isJournal: boolean
   readonly onLost: (owned: OwnedShard) => void
   /** Called in a new epoch, before anything else is written in it. */
   readonly onHeld: (owned: OwnedShard, held: Held) => Promise<void>
@@ -46,10 +50,13 @@ export class OwnedShard {
   last = '0-0'
   /** Keys of the newest full snapshot and of the changes since. */
   snapshots: readonly string[] = []
+  /** Whether what is in memory of it may lack entries that a new server has: then it is committed nowhere. */
+  isStale = false
   /** When all its keys' lives were last set, ms of `performance.now()`. */
   refreshedMs: number = Number.NEGATIVE_INFINITY
   readonly #options: OwnedOptions
   #epoch = 0
+  #server = ''
   #session = -1
   #isLost = false
   // when the lease was last known to be good, ms of `performance.now()`
@@ -80,9 +87,11 @@ export class OwnedShard {
     const { connection, id, leaseMs } = this.#options
     const askedMs = performance.now()
     const { session } = connection
-    const epoch = await connection.run(ACQUIRE, [this.keys.owner], [id, leaseMs, LIFE_MS])
-    if (epoch === null) return false
-    this.#epoch = epoch as number
+    const answer = await connection.run(ACQUIRE, [this.keys.owner], [id, leaseMs, LIFE_MS])
+    if (answer === null) return false
+    const [epoch, server] = answer as [number, Buffer]
+    this.#epoch = epoch
+    this.#server = String(server)
     this.#session = session
     this.#renewedMs = askedMs
     return true
@@ -91,9 +100,13 @@ export class OwnedShard {
   /** Keeps it for one more lease, or tells that it is lost. */
   async renew(): Promise<void> {
     if (this.#isLost) return
-    const { connection, id, leaseMs } = this.#options
+    const { connection, id, leaseMs, isJournal } = this.#options
     const askedMs = performance.now()
     const epoch = this.#epoch
+    if (isJournal && this.#session !== connection.session) {
+      await this.inTurn(async () => this.#isLost || this.#session === connection.session || this.#begin())
+      return
+    }
     const isKept = (await connection.run(RENEW, [this.keys.owner], [id, epoch, leaseMs, LIFE_MS])) !== null
     if (isKept) this.#renewedMs = askedMs
     // it stands in line, as another epoch may have begun meanwhile
@@ -116,13 +129,15 @@ export class OwnedShard {
   /**
    * Runs a script that begins by looking whose the shard is. To be called in turn.
    *
-   * @returns null when the shard is lost
+   * @param isCommit whether it must not run with what is stale
+   * @returns null when the shard is lost, or stale
    */
-  async run(script: Script, keys: readonly string[], args: readonly Argument[]): Promise<Reply> {
+  async run(script: Script, keys: readonly string[], args: readonly Argument[], isCommit = false): Promise<Reply> {
     const { connection, id } = this.#options
     if (this.#isLost) return null
     if (this.#session !== connection.session && !(await this.#begin())) return null
     for (let isSecond = false; ; isSecond = true) {
+      if (isCommit && this.isStale) return null
       const answer = await connection.run(script, [this.keys.owner, ...keys], [id, this.#epoch, LIFE_MS, ...args])
       if (answer !== null) return answer
       if (isSecond) return this.#lose()
@@ -162,12 +177,15 @@ export class OwnedShard {
       this.#lose()
       return false
     }
-    const [epoch, knew, end, names, ends] = answer as [number, number, Buffer, Buffer[], Buffer[]]
+    const [epoch, server, knew, end, names, ends] = answer as [number, Buffer, number, Buffer, Buffer[], Buffer[]]
+    const moved = this.#server !== String(server)
     this.#epoch = epoch
+    this.#server = String(server)
     this.#renewedMs = askedMs
     this.#session = session
     try {
       await onHeld(this, {
+        moved,
         knew: knew === 1,
         end: Number(String(end)),
         snapshots: names.map(String),

@@ -15,6 +15,11 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 `
 
+/** Which server this is, until it is restarted. */
+const SERVER = `
+local server = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
+`
+
 const FENCE = `
 local owner = redis.call('HMGET', KEYS[1], 'owner', 'epoch')
 if owner[1] ~= ARGV[1] or owner[2] ~= ARGV[2] then return false end
@@ -25,16 +30,16 @@ if owner[1] ~= ARGV[1] or owner[2] ~= ARGV[2] then return false end
 
 /**
  * Takes a shard whose lease is free or over. Key: owner. Arguments: id, lease (ms), life of keys (ms).
- * Answers the new epoch, or false.
+ * Answers the new epoch and which server this is, or false.
  */
-export const ACQUIRE: Script = script(`${NOW}
+export const ACQUIRE: Script = script(`${NOW}${SERVER}
 local held = redis.call('HMGET', KEYS[1], 'owner', 'epoch', 'until')
 if held[1] and held[1] ~= '' and held[1] ~= ARGV[1] and tonumber(held[3]) > now then return false end
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 local epoch = tonumber(held[2] or '0') + 1
 redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'epoch', epoch, 'until', now + ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
-return epoch
+return { epoch, server }
 `)
 
 /** Renews a lease. Key: owner. Arguments: id, epoch, lease (ms), life of keys (ms). Answers 1, or false. */
@@ -49,10 +54,10 @@ return 1
  * before and may still be under way is refused from then on, and no entry of the log will stand before the last known.
  *
  * Keys: owner, log, committed, snapshots, windows. Arguments: id, the epoch known, lease (ms), life of keys (ms), the last
- * position known. Answers the epoch, whether the owner was still known (1 or 0), the end committed, the keys of snapshots
- * and the ends of windows; or false when the shard is another's.
+ * position known. Answers the epoch, which server this is, whether the owner was still known (1 or 0), the end committed, the
+ * keys of snapshots and the ends of windows; or false when the shard is another's.
  */
-export const FENCE_ANEW: Script = script(`${NOW}
+export const FENCE_ANEW: Script = script(`${NOW}${SERVER}
 local held = redis.call('HMGET', KEYS[1], 'owner', 'epoch')
 if held[1] and held[1] ~= ARGV[1] then return false end
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
@@ -66,6 +71,7 @@ if ARGV[5] ~= '0-0' then
 end
 return {
   epoch,
+  server,
   held[1] and 1 or 0,
   redis.call('HGET', KEYS[3], 'end') or '0',
   redis.call('LRANGE', KEYS[4], 0, -1),
