@@ -4,7 +4,7 @@ import { type FrameHeader, readHeader } from '../../client/wire/frame.ts'
 import { RETRY_MS } from '../../client/transport/ring.ts'
 import { type FrameIdentity, KnownFrames, eachIdentity, encodeIdentities } from './known-frames.ts'
 import { type Progress, newProgress } from './progress.ts'
-import type { ObjectStorage } from './runtime.ts'
+import type { ObjectStorage, SqlValue } from './runtime.ts'
 
 /** Bytes of a row; a value in SQLite has 2 MB at the most. */
 const ROW_BYTES = 512 * 1024
@@ -89,7 +89,7 @@ export class FrameStore {
     ]) {
       this.#exec(`CREATE TABLE IF NOT EXISTS ${table}`)
     }
-    const [saved] = this.#exec('SELECT value FROM progress')
+    const saved = this.#one('SELECT value FROM progress')
     this.progress = {
       ...newProgress(),
       ...(saved === undefined ? {} : (JSON.parse(saved['value'] as string) as Progress)),
@@ -114,7 +114,7 @@ export class FrameStore {
 
   /** For how long the oldest frame has waited, ms; 0 when none does. */
   get waitedMs(): number {
-    const [oldest] = this.#exec('SELECT received_ms FROM bundles ORDER BY id LIMIT 1')
+    const oldest = this.#one('SELECT received_ms FROM bundles ORDER BY id LIMIT 1')
     return oldest === undefined ? 0 : Math.max(0, this.#now() - (oldest['received_ms'] as number))
   }
 
@@ -303,14 +303,26 @@ export class FrameStore {
   }
 
   *#rows(): Generator<Row> {
-    for (const row of this.#exec('SELECT id, received_ms, size, bytes FROM bundles ORDER BY id')) {
+    let id = 0
+    for (;;) {
+      const row = this.#one('SELECT id, received_ms, size, bytes FROM bundles WHERE id > ? ORDER BY id LIMIT 1', id)
+      if (row === undefined) return
+      id = row['id'] as number
       yield {
-        id: row['id'] as number,
+        id,
         receivedMs: row['received_ms'] as number,
         size: row['size'] as number,
         bytes: new Uint8Array(row['bytes'] as ArrayBuffer),
       }
     }
+  }
+
+  /**
+   * What a query for one row finds. Read to its end: a cursor that is not holds its row in SQLite's memory, of which there is
+   * little, until the garbage collector comes by.
+   */
+  #one(...query: Parameters<ObjectStorage['sql']['exec']>): Readonly<Record<string, SqlValue>> | undefined {
+    return [...this.#exec(...query)][0]
   }
 
   #save(): void {

@@ -164,3 +164,13 @@ test('sends what is more than a post in several, oldest first', async () => {
   expect(outcomes[1]?.sent).toEqual(['1 1', '1 2', '1 3', '1 4'])
   expect(outcomes.at(-1)).toMatchObject({ waiting: 0, forwarded: 200 })
 })
+
+test('lets go of what it has read, though it read no further', async () => {
+  const bundles = Array.from({ length: 8 }, (_, post): Id[] => [[1, post + 1, 9_000]])
+  // each reads a row of 0.7 MB: together more than twice what SQLite may have in one workerd
+  const send = { do: 'send', bytes: 1, frames: 1, end: 'silence' } as const
+  for (let stores = 0; stores < 60; stores++) {
+    const outcomes = await run([{ do: 'take', bundles }, ...Array.from({ length: 30 }, () => send)])
+    expect(outcomes.at(-1)).toMatchObject({ sent: ['1 1'], waiting: 8 })
+  }
+})
