@@ -3,7 +3,7 @@ import { build } from 'esbuild'
 import { Miniflare } from 'miniflare'
 import { expect, it } from 'vitest'
 import { until } from '../until.ts'
-import { DIST, Playground, type Rollup } from './processes.ts'
+import { DIST, Playground } from './processes.ts'
 
 const SERVER = `
   import { Zibrato } from 'DIST/client/index.js'
@@ -61,19 +61,7 @@ const WORKER = `
 
 it('counts everything that servers, edge functions, curl and shells record at once, exactly', async () => {
   await using ground = new Playground()
-  const { program: up, listening } = await ground.zibrato(
-    'up',
-    '--port',
-    '0',
-    '--http',
-    '0',
-    '--flush',
-    '1',
-    '--to',
-    'file:out.jsonl',
-  )
-  const http = listening.http as string
-  const broker = listening.broker?.publishers as string
+  const { program: up, http, broker } = await ground.up()
 
   // more series than one client takes by default
   const server = ground.node(SERVER.replace("flushInterval: '200ms'", "flushInterval: '200ms', maxSeries: 20000"), {
@@ -109,37 +97,35 @@ it('counts everything that servers, edge functions, curl and shells record at on
     expect(await fetcher.ended, fetcher.stderr).toBe(0)
     await sends
     // what isolates still have under way arrives with nobody to wait for
-    await until(() => sumOf(ground.rollups('out.jsonl'), 'shared', 'isolate') === 250, 'all isolates have flushed')
+    await until(() => ground.sum('shared', 'isolate') === 250, 'all isolates have flushed')
   } finally {
     await miniflare.dispose()
   }
   expect(await up.stop(), up.stderr).toBe(0)
 
-  const rollups = ground.rollups('out.jsonl')
-  const sum = (name: string, source?: string): number => sumOf(rollups, name, source)
-  const count = (name: string): number =>
-    rollups.filter((each) => each.name === name).reduce((all, each) => all + (each.count ?? 0), 0)
+  const rollups = ground.rollups()
+  const sums = ground.sums()
   for (let i = 0; i < 5; i++) {
     const expected = Array.from({ length: 4000 }, (_, round) => (round * 5 + i) % 3).reduce(
       (left, right) => left + right,
       0,
     )
-    expect(sum(`server.count${i}`)).toBe(expected + (i === 0 ? 40_000 : 0))
+    expect(sums.get(`server.count${i}`)).toBe(expected + (i === 0 ? 40_000 : 0))
   }
-  expect(sum('server.wrapped')).toBe(60_000)
-  expect(sum('server.decorated')).toBe(20_000)
-  expect(count('server.meter')).toBe(20_000)
-  expect(count('server.timer')).toBe(20_000)
-  expect(count('server.histogram')).toBe(20_000)
-  expect(sum('many')).toBe((9_999 * 10_000) / 2)
+  expect(sums.get('server.wrapped')).toBe(60_000)
+  expect(sums.get('server.decorated')).toBe(20_000)
+  expect(sums.get('server.meter')).toBe(20_000)
+  expect(sums.get('server.timer')).toBe(20_000)
+  expect(sums.get('server.histogram')).toBe(20_000)
+  expect(sums.get('many')).toBe((9_999 * 10_000) / 2)
   expect(new Set(rollups.filter(({ name }) => name === 'many').map(({ tags }) => JSON.stringify(tags))).size).toBe(
     10_000,
   )
-  expect(sum('shared', 'fetcher')).toBe(4_000)
-  expect(sum('shared', 'isolate')).toBe(250)
-  expect(count('isolate.timer')).toBe(50)
-  expect(sum('posted')).toBe((199 * 200) / 2)
-  expect(sum('sent')).toBe(36)
+  expect(ground.sum('shared', 'fetcher')).toBe(4_000)
+  expect(ground.sum('shared', 'isolate')).toBe(250)
+  expect(sums.get('isolate.timer')).toBe(50)
+  expect(sums.get('posted')).toBe((199 * 200) / 2)
+  expect(sums.get('sent')).toBe(36)
 
   // recorded at one go, so they came in one frame and went into one window
   const burst = rollups.filter(({ name }) => name === 'server.burst')
@@ -159,12 +145,6 @@ it('counts everything that servers, edge functions, curl and shells record at on
   const gauges = rollups.filter(({ name }) => name === 'server.gauge')
   expect(gauges.at(-1)?.value).toBe(19_999)
 })
-
-function sumOf(rollups: readonly Rollup[], name: string, source?: string): number {
-  return rollups
-    .filter((each) => each.name === name && (source === undefined || each.source === source))
-    .reduce((all, { value }) => all + (value ?? 0), 0)
-}
 
 async function post(http: string, value: number): Promise<void> {
   const body = JSON.stringify({ measurements: [{ type: 'counter', name: 'posted', value }] })

@@ -105,8 +105,7 @@ describe('the page for those who come from hot-shots', () => {
       ground = new Playground()
       const sockets = ['--unix', join(ground.folder, 'statsd.sock'), '--tcp', '0']
       const datagrams = hasUnixDgram ? ['--unix-datagram', join(ground.folder, 'dsd.socket')] : []
-      const args = ['up', '--port', '0', '--http', '0', '--flush', '100ms', '--to', 'file:out.jsonl']
-      ;({ listening } = await ground.zibrato(...args, ...sockets, ...datagrams))
+      ;({ listening } = await ground.up('--flush', '100ms', ...sockets, ...datagrams))
     })
     afterAll(() => ground[Symbol.asyncDispose]())
 

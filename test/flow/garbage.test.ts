@@ -23,20 +23,10 @@ const BODIES: readonly (() => [string, Uint8Array | string])[] = [
 
 it(`keeps its memory and its counts through ${SECONDS} s of garbage`, { timeout: (SECONDS + 60) * 1000 }, async () => {
   await using ground = new Playground()
-  const { program: up, listening } = await ground.zibrato(
-    'up',
-    '--port',
-    '0',
-    '--http',
-    '0',
-    '--flush',
-    '1',
-    '--to',
-    'file:out.jsonl',
-  )
-  const url = new URL('/v1/metrics', listening.http)
+  const { program: up, http, broker } = await ground.up()
+  const url = new URL('/v1/metrics', http)
   const publisher = new Publisher({ linger: 0 })
-  publisher.connect(listening.broker?.publishers as string)
+  publisher.connect(broker)
   let posted = 0
   // as it is after each round
   const resident: number[] = []
@@ -83,9 +73,9 @@ it(`keeps its memory and its counts through ${SECONDS} s of garbage`, { timeout:
   const before = median(resident.slice(0, resident.length / 5))
   const after = median(resident.slice((-resident.length / 5) | 0))
   publisher.close()
-  await until(() => ground.sums('out.jsonl').get('good') === posted, 'all good ones arrive')
+  await until(() => ground.sum('good') === posted, 'all good ones arrive')
   expect(await up.stop(), up.stderr).toBe(0)
-  expect(ground.sums('out.jsonl').get('good')).toBe(posted)
+  expect(ground.sum('good')).toBe(posted)
   expect(after / before, `${before} bytes resident became ${after}`).toBeLessThan(1.1)
 })
 

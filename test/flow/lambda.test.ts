@@ -15,8 +15,6 @@ const FREEZE_MS = LONG ? 1_000 : 40
 const VERY_LONG = LONG ? [100, 200] : []
 const FAULTS = { refused: 0.1, reset: 0.05 }
 
-const UP = 'up --port 0 --http 0 --flush 1 --to file:out.jsonl'.split(' ')
-
 interface Counted {
   readonly ground: Playground
   readonly up: Program
@@ -32,8 +30,8 @@ async function start(
   handler = 'plain',
   env: Readonly<Record<string, string>> = {},
 ): Promise<Counted> {
-  const { program: up, listening } = await ground.zibrato(...UP, '--token', 'lambda=secret')
-  const proxy = await FaultyProxy.start(listening.http as string, random)
+  const { program: up, http } = await ground.up('--token', 'lambda=secret')
+  const proxy = await FaultyProxy.start(http, random)
   const lambda = await sandbox(mode, handler, { ZIBRATO_URL: proxy.url, ZIBRATO_TOKEN: 'secret', ...env })
   return { ground, up, proxy, lambda }
 }
@@ -57,7 +55,7 @@ async function invokeAndFreeze(
 /** What of `attempts` came out at the other end. */
 async function arrived({ ground, up }: Counted): Promise<number> {
   expect(await up.stop(), up.stderr).toBe(0)
-  return ground.sums('out.jsonl').get('attempts') ?? 0
+  return ground.sum('attempts')
 }
 
 describe.concurrent.each(MODES)('a Lambda function that sends in mode %s', (mode) => {
@@ -147,19 +145,19 @@ test.concurrent('what a Lambda function says that it gave up is what is missing'
   const sum = await arrived(counted)
   expect(proxy.missing).toEqual({ frames: given, attempts: invocations - sum })
   expect(sum).toBeGreaterThan(0)
-  expect(ground.sums('out.jsonl').get('zibrato.dropped')).toBe(given)
+  expect(ground.sum('zibrato.dropped')).toBe(given)
 })
 
 test.concurrent('the example counts its orders into a running zibrato', async () => {
   await using ground = new Playground()
-  const { program: up, listening } = await ground.zibrato(...UP)
+  const { program: up, http } = await ground.up()
   const example = ground.start(process.execPath, [
     '--import',
     import.meta.resolve('tsx'),
     join(import.meta.dirname, '../../examples/lambda/run.ts'),
-    listening.http as string,
+    http,
   ])
   expect(await example.ended, example.stderr).toBe(0)
   expect(await up.stop()).toBe(0)
-  expect(ground.sums('out.jsonl').get('orders')).toBe(10)
+  expect(ground.sum('orders')).toBe(10)
 })

@@ -7,6 +7,10 @@ const ROOT = resolve(import.meta.dirname, '../..')
 /** Where the built package is; `npm test` builds it before. */
 export const DIST: string = resolve(ROOT, process.env['ZIBRATO_TEST_DIST'] ?? 'dist')
 
+/** Where {@link Playground.up} writes to. */
+export const OUT = 'out.jsonl'
+const UP = ['up', '--port', '0', '--http', '0', '--flush', '1', '--to', `file:${OUT}`] as const
+
 /** The log line that says where a process listens. */
 export interface Listening {
   readonly broker?: { readonly publishers: string; readonly subscribers: string }
@@ -15,6 +19,16 @@ export interface Listening {
   readonly tcp?: string
   readonly unix?: string
   readonly 'unix-datagram'?: string
+}
+
+/** `zibrato up`, and where it takes what is counted. */
+export interface Up {
+  readonly program: Program
+  readonly listening: Listening
+  /** Of its gateway. */
+  readonly http: string
+  /** For publishers. */
+  readonly broker: string
 }
 
 /** A real child process, with what it wrote. */
@@ -78,6 +92,12 @@ export class Playground implements AsyncDisposable {
     return { program, listening }
   }
 
+  /** `zibrato up` at free ports, once it listens: each second it writes {@link OUT}, unless `args` say otherwise. */
+  async up(...args: string[]): Promise<Up> {
+    const { program, listening } = await this.zibrato(...UP, ...args)
+    return { program, listening, http: listening.http as string, broker: listening.broker?.publishers as string }
+  }
+
   /** `zibrato <args>`, just started. */
   cli(...args: string[]): Program {
     return this.start(process.execPath, [join(DIST, 'bin/zibrato.js'), ...args])
@@ -95,7 +115,7 @@ export class Playground implements AsyncDisposable {
   }
 
   /** Rollups in a file that a `file:` backend writes; complete lines only. */
-  rollups(file: string): Rollup[] {
+  rollups(file: string = OUT): Rollup[] {
     const path = join(this.folder, file)
     if (!existsSync(path)) return []
     const text = readFileSync(path, 'utf8')
@@ -107,11 +127,18 @@ export class Playground implements AsyncDisposable {
   }
 
   /** Sums by name, over every window and series. */
-  sums(file: string): Map<string, number> {
+  sums(file: string = OUT): Map<string, number> {
     const sums = new Map<string, number>()
     for (const { name, value, count } of this.rollups(file))
       sums.set(name, (sums.get(name) ?? 0) + (value ?? count ?? 0))
     return sums
+  }
+
+  /** What the series of a name add up to, of one source or of all. */
+  sum(name: string, source?: string): number {
+    return this.rollups()
+      .filter((each) => each.name === name && (source === undefined || each.source === source))
+      .reduce((sum, { value, count }) => sum + (value ?? count ?? 0), 0)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

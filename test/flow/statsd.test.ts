@@ -18,8 +18,6 @@ const hasUnixDgram = ((): boolean => {
   }
 })()
 
-const UP = ['up', '--port', '0', '--http', '0', '--flush', '500ms', '--to', 'file:out.jsonl'] as const
-
 function portOf(url: string | undefined): number {
   return Number(url?.split(':').at(-1))
 }
@@ -64,8 +62,9 @@ describe('StatsD clients', () => {
     await using ground = new Playground()
     const path = join(ground.folder, 'statsd.sock')
     const datagramPath = join(ground.folder, 'dsd.socket')
-    const { program, listening } = await ground.zibrato(
-      ...UP,
+    const { program, listening } = await ground.up(
+      '--flush',
+      '500ms',
       '--tcp',
       '0',
       '--unix',
@@ -114,15 +113,7 @@ describe('StatsD clients', () => {
 
   test('of hot-shots say all they can, and it comes out as meant', async () => {
     await using ground = new Playground()
-    const { program, listening } = await ground.zibrato(
-      ...UP,
-      '--flush',
-      '1h',
-      '--udp-level',
-      'crit',
-      '--levels',
-      'crit',
-    )
+    const { program, listening } = await ground.up('--flush', '1h', '--udp-level', 'crit', '--levels', 'crit')
     const client = new StatsD({ host: '127.0.0.1', port: portOf(listening.udp), globalTags: ['env:test', 'canary'] })
     client.increment('count')
     client.decrement('count', 3)
@@ -163,7 +154,7 @@ describe('StatsD clients', () => {
   test('lose nothing that the kernel has when the gateway is told to stop', async () => {
     await using ground = new Playground()
     const path = join(ground.folder, 'statsd.sock')
-    const { program, listening } = await ground.zibrato(...UP, '--flush', '1h', '--tcp', '0', '--unix', path)
+    const { program, listening } = await ground.up('--flush', '1h', '--tcp', '0', '--unix', path)
     const sockets = await Promise.all([connected(portOf(listening.tcp)), connected(path)])
     // stopped, it reads nothing; SIGTERM is there with all that was sent when it goes on
     program.child.kill('SIGSTOP')
