@@ -1,7 +1,7 @@
-import { type Server, createServer } from 'node:http'
+import { type IncomingMessage, type Server, type ServerResponse, createServer } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { Sum } from '../../client/sketch/aggregate.ts'
-import { eachFrame } from '../../client/wire/bundle.ts'
+import { BUNDLE_TYPE, eachFrame } from '../../client/wire/bundle.ts'
 import { decodeFrame } from '../../client/wire/frame.ts'
 
 /** How often what goes wrong, as shares of all posts. */
@@ -12,50 +12,26 @@ export interface Faults {
   readonly reset: number
 }
 
-/** A gateway's door that fails now and then: what it lets through, a real gateway behind it takes. */
+/** A gateway's door that fails now and then: what it lets through, a real gateway, or relay, behind it takes. */
 export class FaultyGateway implements AsyncDisposable {
   /** Whether every connection is broken off at once. */
   isDown = false
-  /** Whether nothing goes wrong any more. */
-  isWell = false
   /** Posts by what became of them. */
   readonly posts = { answered: 0, unavailable: 0, reset: 0 }
+  readonly #gateway: () => string
+  readonly #faults: Faults
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
+  // what counters say in frames, by source and name
   readonly #acknowledged = new Map<string, Map<string, number>>()
+  #draws = 0
 
-  private constructor(gateway: string, { unavailable, reset }: Faults) {
-    // draws in a fixed order, evenly spread, so that each run has its faults
-    let draws = 0
-    const draw = (): number => (draws++ * 0.618_033_988_749_895) % 1
+  private constructor(gateway: () => string, faults: Faults) {
+    this.#gateway = gateway
+    this.#faults = faults
     this.#server = createServer((request, response) => {
-      const chunks: Buffer[] = []
-      request.on('data', (chunk: Buffer) => chunks.push(chunk))
-      request.on('end', () => {
-        const chance = this.isWell ? 1 : draw()
-        if (chance < unavailable) {
-          this.posts.unavailable++
-          response.writeHead(503).end()
-          return
-        }
-        const body = Buffer.concat(chunks)
-        const headers = { 'content-type': request.headers['content-type'] ?? '' }
-        fetch(new URL('/v1/metrics', gateway), { method: 'POST', headers, body }).then(
-          async (answer) => {
-            const text = await answer.text()
-            if (chance < unavailable + reset) {
-              this.posts.reset++
-              request.socket.destroy()
-              return
-            }
-            // what the client did not get is not acknowledged
-            response.on('finish', () => answer.status === 202 && this.#acknowledge(body))
-            this.posts.answered++
-            response.writeHead(answer.status, { 'content-type': 'application/json' }).end(text)
-          },
-          () => request.socket.destroy(),
-        )
-      })
+      // a sender that is gone, or a gateway that is, hears or says nothing more
+      this.#pass(request, response).catch(() => request.socket.destroy())
     })
     this.#server.on('connection', (socket) => {
       if (this.isDown) {
@@ -67,7 +43,8 @@ export class FaultyGateway implements AsyncDisposable {
     })
   }
 
-  static async before(gateway: string, faults: Faults): Promise<FaultyGateway> {
+  /** @param gateway where it is, each time that something is passed on */
+  static async before(gateway: () => string, faults: Faults): Promise<FaultyGateway> {
     const door = new FaultyGateway(gateway, faults)
     await new Promise<void>((resolve) => door.#server.listen(0, '127.0.0.1', resolve))
     return door
@@ -83,10 +60,17 @@ export class FaultyGateway implements AsyncDisposable {
     for (const socket of this.#sockets) socket.destroy()
   }
 
-  /** What counters of a name add up to in frames that were acknowledged, each taken once. */
-  acknowledged(name: string): number {
+  /** Goes down for so long, and until what is done `meanwhile` is done. */
+  async outage(ms: number, meanwhile?: () => Promise<void>): Promise<void> {
+    this.goDown()
+    await Promise.all([meanwhile?.(), new Promise((resolve) => setTimeout(resolve, ms))])
+    this.isDown = false
+  }
+
+  /** What counters add up to in frames that were acknowledged, each taken once. */
+  acknowledged(name: string, source: string): number {
     let sum = 0
-    for (const counts of this.#acknowledged.values()) sum += counts.get(name) ?? 0
+    for (const counts of this.#acknowledged.values()) sum += counts.get(`${source} ${name}`) ?? 0
     return sum
   }
 
@@ -95,13 +79,49 @@ export class FaultyGateway implements AsyncDisposable {
     await new Promise((resolve) => this.#server.close(resolve))
   }
 
+  /** Draws in a fixed order, evenly spread, so that each run has its faults. */
+  #draw(): number {
+    return (this.#draws++ * 0.618_033_988_749_895) % 1
+  }
+
+  async #pass(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const chunks: Buffer[] = []
+    for await (const chunk of request) chunks.push(chunk as Buffer)
+    const { unavailable, reset } = this.#faults
+    const chance = this.#draw()
+    if (chance < unavailable) {
+      this.posts.unavailable++
+      response.writeHead(503).end()
+      return
+    }
+    const body = Buffer.concat(chunks)
+    const headers: Record<string, string> = {}
+    for (const name of ['content-type', 'content-encoding', 'authorization']) {
+      const value = request.headers[name]
+      if (typeof value === 'string') headers[name] = value
+    }
+    const answer = await fetch(new URL('/v1/metrics', this.#gateway()), { method: 'POST', headers, body })
+    const text = await answer.text()
+    const isBundle = headers['content-type'] === BUNDLE_TYPE && headers['content-encoding'] === undefined
+    if (chance < unavailable + reset) {
+      this.posts.reset++
+      request.socket.destroy()
+      return
+    }
+    // what the client did not get is not acknowledged
+    if (answer.status === 202 && isBundle) response.on('finish', () => this.#acknowledge(body))
+    this.posts.answered++
+    response.writeHead(answer.status, { 'content-type': 'application/json' }).end(text)
+  }
+
   #acknowledge(bundle: Buffer): void {
     eachFrame(bundle, (start, end) => {
       const { publisher, level, shard, seq, entries } = decodeFrame(bundle, start, end)
       const counts = new Map<string, number>()
       for (const { series, aggregate } of entries) {
         if (!(aggregate instanceof Sum)) continue
-        counts.set(series.name, (counts.get(series.name) ?? 0) + aggregate.value)
+        const counter = `${series.source} ${series.name}`
+        counts.set(counter, (counts.get(counter) ?? 0) + aggregate.value)
       }
       this.#acknowledged.set(`${publisher} ${level} ${shard} ${seq}`, counts)
     })

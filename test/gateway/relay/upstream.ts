@@ -24,19 +24,10 @@ export interface Posted {
   readonly bytes: number
 }
 
-/** Of a connection, not of the post. */
-const NOT_PASSED: ReadonlySet<string> = new Set([
-  'connection',
-  'host',
-  'content-length',
-  'transfer-encoding',
-  'keep-alive',
-])
-
 /** What a request that nothing goes wrong with is answered. */
 type Answer = (headers: Record<string, string>, body: Buffer) => Response | Promise<Response>
 
-/** A gateway on a port, the real app or another process, to which posts may fail on the way. */
+/** A gateway on a port, the real app, to which posts may fail on the way. */
 export class FaultyUpstream {
   /** Where the app in this process puts what it takes. */
   readonly sink: FakeSink
@@ -66,15 +57,6 @@ export class FaultyUpstream {
     return FaultyUpstream.#open(sink, (headers, body) =>
       app.request('/v1/metrics', { method: 'POST', headers, body: new Uint8Array(body) }),
     )
-  }
-
-  /** What answers elsewhere. */
-  static inFrontOf(url: () => string): Promise<FaultyUpstream> {
-    return FaultyUpstream.#open(new FakeSink(), (headers, body) => {
-      const passed = Object.entries(headers).filter(([name]) => !NOT_PASSED.has(name))
-      const init = { method: 'POST', headers: Object.fromEntries(passed), body: new Uint8Array(body) }
-      return fetch(`${url()}/v1/metrics`, init)
-    })
   }
 
   static async #open(sink: FakeSink, answering: Answer): Promise<FaultyUpstream> {
