@@ -6,6 +6,7 @@ import { durationMs } from '../client/duration.ts'
 import { UsageError } from '../client/errors.ts'
 import { EXTENSION_PORT } from '../client/transport/extension.ts'
 import { VERSION } from '../client/version.ts'
+import { DEFAULT_SOURCE } from '../client/wire/series.ts'
 import { ExtensionsApi } from '../gateway/lambda/events.ts'
 import { LambdaExtension, NAME } from '../gateway/lambda/extension.ts'
 import { Forwarder } from '../gateway/lambda/forwarder.ts'
@@ -62,7 +63,8 @@ async function run(env: Readonly<Record<string, string | undefined>>): Promise<v
   const said = env['ZIBRATO_EXTENSION_PORT']
   const port = said === 'off' ? undefined : Number(said ?? EXTENSION_PORT)
   if (port !== undefined) checkPort('ZIBRATO_EXTENSION_PORT', port)
-  const forwarder = new Forwarder(log)
+  const source = env['ZIBRATO_SOURCE'] ?? env['AWS_LAMBDA_FUNCTION_NAME'] ?? DEFAULT_SOURCE
+  const forwarder = new Forwarder({ log, source, level: env['ZIBRATO_LEVEL'] ?? 'info' })
   const extension = new LambdaExtension({
     api: new ExtensionsApi(address),
     intake: new Intake(forwarder),

@@ -2,6 +2,7 @@ import { Connection } from '../../client/transport/connection.ts'
 import { FetchTransport } from '../../client/transport/fetch.ts'
 import type { SealedFrame, TransportStats } from '../../client/transport/transport.ts'
 import type { Log } from './log.ts'
+import { Losses, type Origin } from './losses.ts'
 
 /** Bytes of frames held at the most; what comes beyond stays with the function. */
 const HELD_BYTES = 16 << 20
@@ -14,17 +15,29 @@ export interface Target {
   readonly token: string | undefined
 }
 
-/** Keeps frames, as they came, until their gateways have them. */
+export interface ForwarderOptions extends Origin {
+  readonly log: Log
+  /** Bytes of frames held at the most. Default 16 MB. */
+  readonly heldBytes?: number
+}
+
+/** The way to a gateway, and what was lost on it. */
+interface Link {
+  readonly transport: FetchTransport
+  readonly losses: Losses
+}
+
+/** Keeps frames, as they came, until their gateways have them; tells these of what it gave up, once they take something. */
 export class Forwarder {
-  readonly #log: Log
+  readonly #options: ForwarderOptions
   readonly #limit: number
-  readonly #transports = new Map<string, FetchTransport>()
+  readonly #links = new Map<string, Link>()
   readonly #connection = new Connection()
   #sending: Promise<unknown> = Promise.resolve()
 
-  constructor(log: Log, heldBytes: number = HELD_BYTES) {
-    this.#log = log
-    this.#limit = heldBytes
+  constructor(options: ForwarderOptions) {
+    this.#options = options
+    this.#limit = options.heldBytes ?? HELD_BYTES
   }
 
   /** Takes frames, and so answers for them; false when there is no room. @throws UsageError for a gateway that is no URL */
@@ -32,20 +45,20 @@ export class Forwarder {
     const bytes = frames.reduce((sum, frame) => sum + frame.bytes.length, 0)
     if (this.stats().waitingBytes + bytes > this.#limit) return false
     const id = JSON.stringify([target.gateway, target.token])
-    let transport = this.#transports.get(id)
-    if (transport === undefined) {
-      if (this.#transports.size >= MOST_TARGETS) return false
-      transport = this.#open(target)
-      this.#transports.set(id, transport)
+    let link = this.#links.get(id)
+    if (link === undefined) {
+      if (this.#links.size >= MOST_TARGETS) return false
+      link = { transport: this.#open(target), losses: new Losses(this.#options) }
+      this.#links.set(id, link)
     }
-    return transport.send(frames)
+    return link.transport.send(frames)
   }
 
   /** Sends what it has, for up to `timeoutMs`; what does not go out is kept. Never rejects. */
   async send(timeoutMs: number): Promise<void> {
     if (timeoutMs > 0) {
       this.#connection.patienceMs = timeoutMs / 2
-      const drains = Array.from(this.#transports.values(), (transport) => transport.drain(timeoutMs))
+      const drains = Array.from(this.#links.values(), (link) => drain(link, timeoutMs))
       this.#sending = Promise.all([this.#sending, ...drains])
     }
     // nothing must be under way when the machine is frozen
@@ -54,7 +67,11 @@ export class Forwarder {
 
   /** Sends what it has and gives up what does not go out within `timeoutMs`. Never rejects. */
   async close(timeoutMs: number): Promise<void> {
-    await Promise.all(Array.from(this.#transports.values(), (transport) => transport.close(timeoutMs)))
+    const closes = Array.from(this.#links.values(), (link) => {
+      tell(link)
+      return link.transport.close(timeoutMs)
+    })
+    await Promise.all(closes)
     this.#connection.close()
   }
 
@@ -62,7 +79,7 @@ export class Forwarder {
   stats(): TransportStats {
     const sum = { sent: 0, replayed: 0, waiting: 0, waitingBytes: 0, unknown: 0 }
     const dropped: Record<string, number> = {}
-    for (const transport of this.#transports.values()) {
+    for (const { transport } of this.#links.values()) {
       const stats = transport.stats()
       for (const name of ['sent', 'replayed', 'waiting', 'waitingBytes', 'unknown'] as const) sum[name] += stats[name]
       for (const [reason, count] of Object.entries(stats.dropped)) dropped[reason] = (dropped[reason] ?? 0) + count
@@ -74,9 +91,23 @@ export class Forwarder {
     const transport = new FetchTransport({
       // what was taken is bounded already, and none of it may go
       waitingBytes: Number.POSITIVE_INFINITY,
-      warn: ({ message }) => this.#log('warn', message),
+      warn: ({ message }) => this.#options.log('warn', message),
     })
     transport.connect({ url: gateway, token, fetch: (url, request) => this.#connection.post(url, request) })
     return transport
   }
+}
+
+/** Sends what waits; and then, if that was taken, what was lost before. */
+async function drain(link: Link, timeoutMs: number): Promise<void> {
+  const deadlineMs = performance.now() + timeoutMs
+  const isTaken = await link.transport.pull(timeoutMs, () => {})
+  if (isTaken && tell(link)) await link.transport.drain(deadlineMs - performance.now())
+}
+
+/** Has what was lost since it was last told go out with what goes out next; answers whether anything was. */
+function tell({ transport, losses }: Link): boolean {
+  const frames = losses.frames(transport.stats())
+  if (frames.length > 0) transport.send(frames)
+  return frames.length > 0
 }

@@ -92,6 +92,26 @@ describe('zibrato-lambda-extension', () => {
     expect(lambda.output).not.toContain('wrong-secret')
   })
 
+  test('tells a gateway, once it takes something again, of the frames that it refused', async () => {
+    const double = await gateway()
+    const lambda = await start('plain', { ZIBRATO_URL: double.url })
+    await warm(lambda)
+    double.answer = (_, response) => respond(response, 401, { error: { code: 'unauthorized' } })
+    for (let n = 1; n <= 3; n++) answered(await lambda.invoke({ n }))
+    await lambda.idle()
+    expect(double.sum('zibrato.dropped')).toBe(0)
+    double.answer = accept
+    answered(await lambda.invoke({ n: 4 }))
+    await lambda.shutdown()
+    const { refused } = lastWords(lambda).dropped
+    expect(refused).toBeGreaterThan(2)
+    expect(double.sum('zibrato.dropped')).toBe(refused)
+    const told = double.posts.flatMap(({ frames }) => frames.flatMap(({ entries }) => entries))
+    const { series } = told.find((entry) => entry.series.name === 'zibrato.dropped') ?? {}
+    // the function's name, as the emulator has it
+    expect(series).toMatchObject({ source: 'lambda', tags: { reason: 'refused' } })
+  })
+
   test('does not hold up a function that is not instrumented, and sends for it with the next invocation', async () => {
     const double = await gateway()
     const lambda = await start('unused', { ZIBRATO_URL: double.url }, { handler: 'uninstrumented.handler' })

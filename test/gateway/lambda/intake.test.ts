@@ -1,10 +1,11 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { Sum } from '../../../client/sketch/aggregate.ts'
 import { BUNDLE_TYPE, encodeBundle } from '../../../client/wire/bundle.ts'
 import { Forwarder } from '../../../gateway/lambda/forwarder.ts'
 import { Intake } from '../../../gateway/lambda/intake.ts'
 import { randomFrame, seeded } from '../../client/random.ts'
-import { GatewayDouble, accept, respond } from '../../client/transport/gateway-double.ts'
+import { type Answer, GatewayDouble, accept, respond } from '../../client/transport/gateway-double.ts'
 import { freePort } from '../../free-port.ts'
 
 const HELD_BYTES = 40_000
@@ -17,7 +18,8 @@ let warnings: string[] = []
 beforeEach(async () => {
   gateway = await GatewayDouble.start()
   warnings = []
-  forwarder = new Forwarder((_, message) => warnings.push(message), HELD_BYTES)
+  const log = (_: string, message: string): unknown => warnings.push(message)
+  forwarder = new Forwarder({ log, source: 'shop', level: 'crit', heldBytes: HELD_BYTES })
   intake = new Intake(forwarder)
   const port = await freePort()
   await intake.start(port)
@@ -37,6 +39,19 @@ async function post(
   const answer = await fetch(url, { method: 'POST', headers, body: (bundle as Uint8Array<ArrayBuffer>) ?? null })
   const text = await answer.text()
   return { status: answer.status, body: text === '' ? undefined : JSON.parse(text) }
+}
+
+/** What the gateway was told of losses: level, seq, source, tags and count. */
+function reports(): string[] {
+  return gateway.posts
+    .flatMap(({ frames }) => frames)
+    .flatMap(({ level, seq, entries }) =>
+      entries
+        .filter(({ series }) => series.name === 'zibrato.dropped')
+        .map(({ series, aggregate }) =>
+          [level, seq, series.source, JSON.stringify(series.tags), (aggregate as Sum).value].join(' '),
+        ),
+    )
 }
 
 describe('what the extension takes', () => {
@@ -101,6 +116,41 @@ describe('what the extension takes', () => {
     const broken = Uint8Array.of(...bundle, 3, 1, 2, 3)
     expect(await post(broken)).toMatchObject({ status: 202, body: { accepted: 1, rejected: [{ index: 1 }] } })
     expect((await fetch(new URL('/elsewhere', url))).status).toBe(404)
+  })
+
+  test('is told of with the next success, by reason, when it had to be given up', async () => {
+    const refuse: Answer = (_, response) => respond(response, 401, { error: { code: 'unauthorized' } })
+    const send = async (seed: number): Promise<void> => {
+      await post(encodeBundle([randomFrame(seeded(seed)).bytes]))
+      await forwarder.send(30_000)
+    }
+    gateway.next.push(refuse, refuse)
+    await send(1)
+    await send(2)
+    expect(forwarder.stats().dropped).toEqual({ refused: 2 })
+    gateway.next.push((_, response) => respond(response, 202, { accepted: 0, rejected: [{ index: 0, reason: 'no' }] }))
+    for (let seed = 3; seed < 6; seed++) await send(seed)
+    expect(reports()).toEqual(['crit 1 shop {"reason":"refused"} 2', 'crit 1 shop {"reason":"rejected"} 1'])
+    // and with the last post, where nothing was taken in between
+    gateway.next.push(refuse)
+    await send(6)
+    await forwarder.close(30_000)
+    expect(reports()).toHaveLength(3)
+    expect(reports()).toContain('crit 2 shop {"reason":"refused"} 1')
+    expect(forwarder.stats()).toMatchObject({ waiting: 0, unknown: 0 })
+  })
+
+  test('is told of although source and level make no sense', async () => {
+    forwarder = new Forwarder({ log: () => {}, source: 'a\nb', level: '|' })
+    const frame = randomFrame(seeded(1)).bytes
+    gateway.next.push((_, response) => respond(response, 400, {}))
+    for (let times = 0; times < 2; times++) {
+      forwarder.take({ gateway: gateway.url, token: undefined }, [
+        { bytes: frame, level: '', shard: 0, seq: 1, closedMs: Date.now() },
+      ])
+      await forwarder.send(30_000)
+    }
+    expect(reports()).toEqual(['info 1 not_specified {"reason":"refused"} 1'])
   })
 
   test('is shown with its figures', async () => {
