@@ -44,7 +44,6 @@ export class Client {
       onFrame: (frame) => transport.send([frame]),
       now: clock === undefined ? Date.now : () => clock.now(),
       clock: clock === undefined ? () => performance.now() : () => clock.elapsed?.() ?? clock.now(),
-      random: (bytes) => crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>),
       warn,
       seal: () => this.seal(),
     })

@@ -20,8 +20,8 @@ export class InvalidFrameError extends ZibratoError {
 
 /** A name, tag, level, type or value that no series may have. `code`: `ERR_INVALID_MEASUREMENT`. */
 export class InvalidMeasurementError extends ZibratoError {
-  constructor(message: string, options?: ErrorOptions) {
-    super('ERR_INVALID_MEASUREMENT', message, options)
+  constructor(message: string) {
+    super('ERR_INVALID_MEASUREMENT', message)
   }
 }
 

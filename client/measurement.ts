@@ -19,5 +19,5 @@ export interface Measurement<Level extends string = string> {
 
 export type TimeUnit = 's' | 'ms' | 'us' | 'ns'
 
-/** Seconds in a unit. */
-export const SECONDS: Readonly<Record<TimeUnit, number>> = { s: 1, ms: 1e-3, us: 1e-6, ns: 1e-9 }
+/** Of each unit, how many are a second. */
+export const PER_SECOND: Readonly<Record<TimeUnit, number>> = { s: 1, ms: 1e3, us: 1e6, ns: 1e9 }

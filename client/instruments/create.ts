@@ -1,5 +1,4 @@
-import { InvalidMeasurementError } from '../errors.ts'
-import type { Combine } from '../sketch/combine.ts'
+import { unfit } from '../describe.ts'
 import type { EncodedKey, Type } from '../wire/series.ts'
 import { Counter } from './counter.ts'
 import { Gauge } from './gauge.ts'
@@ -20,19 +19,11 @@ export interface Handles {
 }
 
 const CLASSES: {
-  readonly [T in Type]: new (recorder: Registrar, identity: Identity, key: EncodedKey, combine: Combine) => Handles[T]
+  readonly [T in Type]: new (recorder: Registrar, identity: Identity, key: EncodedKey) => Handles[T]
 } = { counter: Counter, meter: Meter, gauge: Gauge, timer: Timer, histogram: Histogram, set: Unique }
 
 /** @throws InvalidMeasurementError when there is no such type */
-export function createInstrument(
-  type: Type,
-  recorder: Registrar,
-  identity: Identity,
-  key: EncodedKey,
-  combine: Combine,
-): Instrument {
-  if (!Object.hasOwn(CLASSES, type)) {
-    throw new InvalidMeasurementError(`type ${JSON.stringify(type)} is none of ${Object.keys(CLASSES).join(', ')}`)
-  }
-  return new CLASSES[type](recorder, identity, key, combine)
+export function createInstrument(type: Type, recorder: Registrar, identity: Identity, key: EncodedKey): Instrument {
+  if (!Object.hasOwn(CLASSES, type)) throw unfit(`type must be one of ${Object.keys(CLASSES).join(', ')}`, type)
+  return new CLASSES[type](recorder, identity, key)
 }

@@ -1,9 +1,7 @@
 import { describe } from '../describe.ts'
-import { UsageError } from '../errors.ts'
-import { COMBINES, type Combine } from '../sketch/combine.ts'
-import { Readings, encodeRepeat } from '../sketch/readings.ts'
-import type { FrameEncoder } from '../wire/frame.ts'
-import { type EncodedKey, TYPE_CODE } from '../wire/series.ts'
+import type { GaugeReadings } from '../sketch/aggregates.ts'
+import { COMBINES, type Combine, REPEATED, checkCombine } from '../sketch/combine.ts'
+import type { EncodedKey } from '../wire/series.ts'
 import { type Identity, Instrument, type Registrar } from './instrument.ts'
 
 /**
@@ -12,25 +10,18 @@ import { type Identity, Instrument, type Registrar } from './instrument.ts'
  */
 export class Gauge<Tag extends string = string> extends Instrument<Tag> {
   readonly type = 'gauge'
-  readonly #readings: Readings
+  /** How several publishers' values become one. */
+  declare readonly combine: Combine
+  /** @internal */
+  readonly recorded: GaugeReadings = this.recorder.aggregates.readings()
   #observer: (() => number) | undefined
   // the newest value, for as long as this publisher lives
   #value = Number.NaN
 
   /** @internal @throws UsageError when there is no such way to combine */
-  constructor(recorder: Registrar, identity: Identity, key: EncodedKey, combine: Combine) {
-    super(recorder, identity, key)
-    if (!COMBINES.includes(combine)) {
-      throw new UsageError(
-        `gauge ${JSON.stringify(identity.name)} cannot combine by ${describe(combine)}; use one of ${COMBINES.join(', ')}`,
-      )
-    }
-    this.#readings = new Readings(combine)
-  }
-
-  /** How several publishers' values become one. */
-  get combine(): Combine {
-    return this.#readings.combine
+  constructor(recorder: Registrar, identity: Identity, key: EncodedKey) {
+    super(recorder, { combine: 'last', ...identity }, key)
+    checkCombine(this.name, this.combine, COMBINES)
   }
 
   /** Notes a finite reading, made now. */
@@ -40,13 +31,8 @@ export class Gauge<Tag extends string = string> extends Instrument<Tag> {
 
   /** Notes a finite reading made at a time, in ms since the epoch. */
   setAt(value: number, timeMs: number): void {
-    if (typeof value !== 'number' || value - value !== 0 || !(timeMs >= 0 && timeMs < 8.64e15)) {
-      this.refuse(value)
-      return
-    }
-    this.#value = value
-    this.#readings.set(value, Math.floor(timeMs))
-    this.touch()
+    // a time that makes no sense makes none of the value
+    if (this.isFit(timeMs >= 0 && timeMs < 8.64e15 ? value : Number.NaN)) this.touch(this.#note(value, timeMs))
   }
 
   /**
@@ -65,8 +51,8 @@ export class Gauge<Tag extends string = string> extends Instrument<Tag> {
   }
 
   /** @internal */
-  take(value: number | string, _weight: number, timeMs: number | undefined): void {
-    this.setAt(value as number, timeMs ?? this.recorder.now())
+  take(value: number | string, _weight: number, timeMs: number = this.recorder.now()): void {
+    this.setAt(value as number, timeMs)
   }
 
   /** @internal */
@@ -77,44 +63,25 @@ export class Gauge<Tag extends string = string> extends Instrument<Tag> {
   }
 
   /** @internal */
-  drain(encoder: FrameEncoder, nowMs: number): void {
-    const writer = encoder.entry(TYPE_CODE.gauge, this.key)
-    if (!this.touched) {
-      encodeRepeat(writer, this.combine, this.#value, Math.floor(nowMs))
-      return
-    }
-    this.#readings.encode(writer)
-    this.clear()
-  }
-
-  /** @internal */
-  get recorded(): Readings {
-    return this.#readings
-  }
-
-  /** @internal */
-  clear(): void {
-    this.#readings.clear()
-    this.touched = false
+  drain(entry: never, nowMs: number): void {
+    const flags = COMBINES.indexOf(this.combine) | (this.touched ? 0 : REPEATED)
+    if (!this.touched) this.#note(this.#value, nowMs)
+    this.recorded.drain(entry, flags)
   }
 
   /** @internal Has what is observed read now; without a function, nothing. */
   observeNow(): void {
-    if (this.#observer !== undefined) this.#read(this.#observer)
+    try {
+      const value = this.#observer?.()
+      if (this.#observer && this.isFit(value)) this.#note(value as number, this.recorder.now())
+    } catch (cause) {
+      this.recorder.reject(this.name, 'observer', `its observe() function threw: ${describe(cause)}`)
+    }
   }
 
-  #read(observer: () => number): void {
-    try {
-      const value = observer()
-      if (typeof value !== 'number' || value - value !== 0) {
-        this.refuse(value)
-        return
-      }
-      this.#value = value
-      this.#readings.set(value, Math.floor(this.recorder.now()))
-      this.touched = true
-    } catch (cause) {
-      this.recorder.observerFailed(this.name, cause)
-    }
+  #note(value: number, timeMs: number): ReturnType<GaugeReadings['add']> {
+    this.#value = value
+    this.touched = true
+    return this.recorded.add(value, Math.floor(timeMs))
   }
 }

@@ -1,29 +1,23 @@
-import type { Aggregates, MemberSet, Samples } from '../sketch/aggregates.ts'
-import type { Readings } from '../sketch/readings.ts'
-import type { FrameEncoder } from '../wire/frame.ts'
+import type { Aggregates, GaugeReadings, MemberSet, Samples } from '../sketch/aggregates.ts'
+import type { Combine } from '../sketch/combine.ts'
 import type { EncodedKey, Tags, Type } from '../wire/series.ts'
-import { Path, findTags, growTags } from './path.ts'
+import { notFinite } from '../describe.ts'
+import type { Path } from './path.ts'
 
 /** What an instrument needs of whoever holds it. */
 export interface Registrar {
-  /** Whether each measurement becomes a frame at once. */
-  readonly immediate: boolean
-  /** Whether each value of a timer or histogram does, though other measurements wait. */
-  readonly singly: boolean
   /** What timers, histograms and sets record into. */
   readonly aggregates: Aggregates
   /** ms since the epoch. */
   readonly now: () => number
   /** ms since some fixed point, for durations. */
   readonly clock: () => number
-  /** The handle with further tags; `kept` unless it is a stand-in that must not be remembered. Never throws. */
-  child(parent: Instrument, tags: Tags): { handle: Instrument; kept: boolean }
+  /** The handle with further tags. Never throws. */
+  child(parent: Instrument, tags: Tags): Instrument
   /** Makes a frame of one handle. */
   sealOne(handle: Instrument): void
-  /** Counts a value that is no measurement. */
-  refuse(name: string, value: unknown): void
-  /** Counts an observer that threw. */
-  observerFailed(name: string, cause: unknown): void
+  /** Counts what was not taken, and says so once per name and reason. */
+  reject(name: string, reason: string, message: string): void
 }
 
 /** What makes an instrument, besides its type. */
@@ -34,7 +28,9 @@ export interface Identity {
   readonly tags: Tags
   readonly level: string
   /** Tag keys that children may carry; all when undefined. */
-  readonly allowTags: readonly string[] | undefined
+  readonly allowTags?: readonly string[] | undefined
+  /** How a gauge combines. Default `last`. */
+  readonly combine?: Combine | undefined
 }
 
 /**
@@ -45,32 +41,29 @@ export interface Identity {
  */
 export abstract class Instrument<Tag extends string = string> {
   abstract readonly type: Type
-  readonly name: string
-  readonly source: string
-  readonly level: string
-  readonly tags: Tags
+  declare readonly name: string
+  declare readonly source: string
+  declare readonly level: string
+  declare readonly tags: Tags
   /** @internal */
   readonly identity: Identity
   /** @internal */
   readonly key: EncodedKey
-  /** @internal Whether anything was recorded since the last frame. */
+  /** @internal Whether anything was recorded since the last frame; whoever makes the frame says that it was not. */
   touched = false
+  /** @internal Whether each measurement leaves at once. */
+  immediate = false
+  /** @internal The handles that {@link with} found, where its recorder remembers them. */
+  declare children?: Path<Instrument>
   /** @internal */
   protected readonly recorder: Registrar
-  /** @internal Whether each measurement leaves at once. */
-  protected immediate: boolean
-  #children: Path<Instrument> | undefined
 
   /** @internal */
   constructor(recorder: Registrar, identity: Identity, key: EncodedKey) {
     this.recorder = recorder
-    this.identity = identity
     this.key = key
-    this.name = identity.name
-    this.source = identity.source
-    this.level = identity.level
-    this.tags = identity.tags
-    this.immediate = recorder.immediate
+    this.identity = identity
+    Object.assign(this, identity)
   }
 
   /**
@@ -78,21 +71,14 @@ export abstract class Instrument<Tag extends string = string> {
    * undefined leaves its tag out. Never throws: what cannot be a tag is left out, counted and said once.
    */
   with(tags: Tags<Tag>): this {
-    const known = this.#children === undefined ? undefined : findTags(this.#children, tags)?.handle
-    if (known !== undefined) return known as this
-    const { handle, kept } = this.recorder.child(this, tags)
-    if (kept) growTags((this.#children ??= new Path()), tags).handle = handle
-    return handle as this
+    return this.recorder.child(this, tags) as this
   }
 
-  /** @internal Writes what was recorded since the last frame and starts anew. */
-  abstract drain(encoder: FrameEncoder, nowMs: number): void
+  /** @internal Writes what was recorded since the last frame to entries of a new one, and starts anew. */
+  abstract drain(entry: never, nowMs: number): void
 
   /** @internal What was recorded since the last frame; it goes on changing. */
-  abstract get recorded(): number | Readings | Samples | MemberSet
-
-  /** @internal Starts anew. */
-  abstract clear(): void
+  abstract readonly recorded: number | GaugeReadings | Samples | MemberSet
 
   /** @internal Whether the next frame should carry this handle. */
   due(): boolean {
@@ -102,13 +88,16 @@ export abstract class Instrument<Tag extends string = string> {
   /** @internal Takes a one-shot measurement; `weight` is 1 / sample rate. */
   abstract take(value: number | string, weight: number, timeMs: number | undefined): void
 
-  /** Called after each measurement. */
-  protected touch(): void {
+  /** Called after each measurement; `isFull` when what was recorded should become a frame before it grows. */
+  protected touch(isFull?: boolean | void): void {
     this.touched = true
-    if (this.immediate) this.recorder.sealOne(this)
+    if (isFull || this.immediate) this.recorder.sealOne(this)
   }
 
-  protected refuse(value: unknown): void {
-    this.recorder.refuse(this.name, value)
+  /** Whether a value is a finite number; counts it as refused when it is not. */
+  protected isFit(value: unknown): boolean {
+    if (typeof value === 'number' && value - value === 0) return true
+    this.recorder.reject(this.name, 'value', notFinite(value).message)
+    return false
   }
 }

@@ -1,58 +1,35 @@
 /** Counts once when its block ends, unless cancelled. */
-export class CountScope implements Disposable {
-  readonly #counter: { inc(value: number): void }
-  readonly #value: number
-  #done = false
-
-  /** @internal */
-  constructor(counter: { inc(value: number): void }, value: number) {
-    this.#counter = counter
-    this.#value = value
-  }
-
+export interface CountScope extends Disposable {
   /** Counts now; later calls do nothing. */
-  stop(): void {
-    if (this.#done) return
-    this.#done = true
-    this.#counter.inc(this.#value)
-  }
-
+  stop(): void
   /** Never counts. */
-  cancel(): void {
-    this.#done = true
-  }
-
-  [Symbol.dispose](): void {
-    this.stop()
-  }
+  cancel(): void
 }
 
 /** A running clock that records once when it is stopped or its block ends, unless cancelled. */
-export class TimeScope implements Disposable {
-  readonly #timer: { record(seconds: number): void }
-  readonly #clock: () => number
-  readonly #startedMs: number
-  #seconds: number | undefined
-
-  /** @internal */
-  constructor(timer: { record(seconds: number): void }, clock: () => number) {
-    this.#timer = timer
-    this.#clock = clock
-    this.#startedMs = clock()
-  }
-
+export interface TimeScope extends Disposable {
   /** Records the time since the start and returns it in seconds; later calls return the same and record nothing. */
-  stop(): number {
-    if (this.#seconds === undefined) {
-      this.#seconds = (this.#clock() - this.#startedMs) / 1000
-      this.#timer.record(this.#seconds)
-    }
-    return this.#seconds
+  stop(): number
+  /** Records nothing, ever. */
+  cancel(): void
+}
+
+/** What ends once, recording what it came to or not. */
+export class Scope implements CountScope, TimeScope {
+  readonly #end: (isRecorded: boolean) => number
+  #result: number | undefined
+
+  /** @param end answers what it came to, and records that when told to */
+  constructor(end: (isRecorded: boolean) => number) {
+    this.#end = end
   }
 
-  /** Records nothing, ever. */
+  stop(): number {
+    return (this.#result ??= this.#end(true))
+  }
+
   cancel(): void {
-    this.#seconds ??= (this.#clock() - this.#startedMs) / 1000
+    this.#result ??= this.#end(false)
   }
 
   [Symbol.dispose](): void {

@@ -1,7 +1,7 @@
 import { settled } from '../measure/settled.ts'
 import { type MeasureOptions, wrapTimed } from '../measure/wrap.ts'
 import { Sampled } from './sampled.ts'
-import { TimeScope } from './scope.ts'
+import { Scope, type TimeScope } from './scope.ts'
 
 /** Durations: count, sum, extremes and percentiles of each window. Seconds everywhere. */
 export class Timer<Tag extends string = string> extends Sampled<Tag> {
@@ -10,12 +10,18 @@ export class Timer<Tag extends string = string> extends Sampled<Tag> {
   /** Records a finite number of milliseconds. */
   recordMs(milliseconds: number): void {
     // divided, a text would be a number
-    this.record(typeof milliseconds === 'number' ? milliseconds / 1000 : milliseconds)
+    if (this.isFit(milliseconds)) this.record(milliseconds / 1000)
   }
 
   /** Starts a clock: `using _ = db.start()` records when the block ends. */
   start(): TimeScope {
-    return new TimeScope(this, this.recorder.clock)
+    const { clock } = this.recorder
+    const startedMs = clock()
+    return new Scope((isRecorded) => {
+      const seconds = (clock() - startedMs) / 1000
+      if (isRecorded) this.record(seconds)
+      return seconds
+    })
   }
 
   /** Calls `body`, records how long it took, also when it throws or rejects, and returns what it returned. */

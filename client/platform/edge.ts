@@ -1,6 +1,7 @@
 import type { Platform, ZibratoOptions } from '../options.ts'
 import { BaseRecorder } from '../registry/base-recorder.ts'
 import { LISTS } from '../sketch/lists.ts'
+import { ListEncoder } from '../wire/list-encoder.ts'
 import { FetchTransport } from '../transport/fetch.ts'
 import { Zibrato as AnyZibrato } from '../zibrato.ts'
 
@@ -13,7 +14,7 @@ const said = new Set<string>()
 
 const platform: Platform = {
   env,
-  recorder: (_, options) => new BaseRecorder(options, LISTS),
+  recorder: (_, options) => new BaseRecorder(options, LISTS, new ListEncoder()),
   open(options, _, warn) {
     if (options.transport !== undefined) return options.transport
     const isTcp = (options.host ?? options.port) !== undefined

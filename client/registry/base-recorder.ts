@@ -1,15 +1,16 @@
-import { InvalidMeasurementError, UsageError } from '../errors.ts'
+import { InvalidMeasurementError } from '../errors.ts'
 import { type Handles, createInstrument } from '../instruments/create.ts'
 import type { Identity, Instrument, Registrar } from '../instruments/instrument.ts'
 import type { Measurement } from '../measurement.ts'
 import type { Aggregates } from '../sketch/aggregates.ts'
-import type { Combine } from '../sketch/combine.ts'
+import { type Combine, checkCombine } from '../sketch/combine.ts'
 import type { Carries, SealedFrame } from '../transport/transport.ts'
 import type { WarningSink } from '../warning.ts'
-import { FRAME_BYTES, FrameEncoder, type Publisher, newPublisher } from '../wire/frame.ts'
+import type { Encoder } from '../wire/encoder.ts'
+import { FRAME_BYTES } from '../wire/frame.ts'
 import {
   DEFAULT_SOURCE,
-  type TagValue,
+  TYPE_CODE,
   type Tags,
   type Type,
   checkLevel,
@@ -39,7 +40,6 @@ export interface BaseRecorderOptions extends Outlet {
   readonly now: () => number
   /** ms since some fixed point, for durations. */
   readonly clock: () => number
-  readonly random: (bytes: Uint8Array) => Uint8Array
 }
 
 /** The name of the series, one per type, that takes what exceeds the bound on series. */
@@ -57,10 +57,6 @@ interface Group {
 /** What was recorded: all handles of one publisher, and the frames made of them. */
 export class BaseRecorder implements Registrar {
   readonly aggregates: Aggregates
-  /** Whether each measurement becomes a frame at once. */
-  immediate: boolean
-  /** Whether each value of a timer or histogram does. */
-  singly: boolean
   readonly now: () => number
   readonly clock: () => number
   /** Measurements not taken, by reason. */
@@ -72,22 +68,16 @@ export class BaseRecorder implements Registrar {
   protected readonly groups: Map<string, Group> = new Map()
   protected readonly maxSeries: number
   protected outlet: Outlet
-  readonly #random: BaseRecorderOptions['random']
-  readonly #encoder = new FrameEncoder()
+  readonly #encoder: Encoder
   readonly #complained = new Set<string>()
-  #publisher: Publisher | undefined
-  readonly #startedMs: number
 
-  constructor(options: BaseRecorderOptions, aggregates: Aggregates) {
+  constructor(options: BaseRecorderOptions, aggregates: Aggregates, encoder: Encoder) {
     this.outlet = options
-    this.#random = options.random
     this.aggregates = aggregates
-    this.immediate = options.immediate ?? false
-    this.singly = options.carries?.singly ?? false
     this.now = options.now
     this.clock = options.clock
     this.maxSeries = options.maxSeries ?? 5_000
-    this.#startedMs = options.now()
+    this.#encoder = encoder
   }
 
   /** Handles held, overflow series included. */
@@ -102,205 +92,149 @@ export class BaseRecorder implements Registrar {
    * @throws UsageError when a gauge of that series combines otherwise, or by no known way
    */
   handle<T extends Type>(type: T, identity: Identity, combine: Combine = 'last'): Handles[T] {
-    checkLevel(identity.level)
-    const handle = this.#handle(type, identity, combine)
-    const known = combineOf(handle)
-    if (type === 'gauge' && known !== combine && handle.name !== OVERFLOW) {
-      throw new UsageError(
-        `gauge ${JSON.stringify(identity.name)} combines by "${known}" already and cannot by "${combine}" too; ` +
-          `use one of them everywhere`,
-      )
-    }
+    const handle = this.#handle(type, { ...identity, combine })
+    if (handle.name !== OVERFLOW) checkCombine(handle.name, combine, [handle.identity.combine])
     return handle as Handles[T]
   }
 
-  /**
-   * The child of a handle, without the tags that it must not carry; `kept` unless it must not be remembered under them.
-   * Never throws.
-   */
-  child(parent: Instrument, tags: Tags): { handle: Instrument; kept: boolean } {
-    if (parent.name === OVERFLOW) {
-      this.overflowed++
-      return { handle: parent, kept: false }
-    }
-    const { identity } = parent
-    const given = Object.entries(tags ?? {}).filter(([, value]) => value !== undefined)
-    const fit = given.filter(([tag, value]) => this.#isFit(identity, tag, value))
-    try {
-      const handle = this.#handle(
-        parent.type,
-        { ...identity, tags: { ...identity.tags, ...Object.fromEntries(fit) } },
-        combineOf(parent),
-      )
-      return { handle, kept: handle.name !== OVERFLOW && fit.length === given.length }
-    } catch (cause) {
-      // each of them is a tag, but together they are too many
-      this.#reject(parent.name, 'tag', (cause as Error).message)
-      return { handle: parent, kept: false }
-    }
+  /** The child of a handle, without the tags that it must not carry. Never throws. */
+  child(parent: Instrument, tags: Tags): Instrument {
+    const { type, name, identity } = parent
+    const fit = Object.entries(tags ?? {}).filter(
+      ([tag, value]) =>
+        value !== undefined && !this.#fault(name, 'tag', () => checkTag(tag, value, identity.allowTags)),
+    )
+    const all = { ...parent.tags, ...Object.fromEntries(fit) }
+    let handle = parent
+    // each of them is a tag, but together they may be too many
+    this.#fault(name, 'tag', () => (handle = this.#handle(type, { ...identity, tags: all })))
+    return handle
   }
 
   /** Takes a one-shot measurement; answers the reason when it does not. Never throws. */
   record(measurement: Measurement, defaults: Defaults): string | undefined {
-    try {
-      takeShot(this.find(measurement, defaults), measurement)
-      return undefined
-    } catch (error) {
-      // looking into what is no object, or is an odd one, throws errors of other kinds
-      const message = error instanceof Error ? error.message : 'it cannot be read'
-      const name: unknown = measurement?.name
-      this.#reject(typeof name === 'string' ? name.slice(0, 255) : describe(name), 'invalid', message)
-      return message
-    }
+    return this.#fault(measurement?.name, 'invalid', () => takeShot(this.find(measurement, defaults), measurement))
   }
 
   /** Frames of all that was recorded since the last call. */
   seal(): SealedFrame[] {
-    const frames: SealedFrame[] = []
-    for (const group of this.groups.values()) this.#sealGroup(group, group.handles, frames)
-    return frames
+    return [...this.groups.values()].flatMap((group) => this.#seal(group, group.handles))
   }
 
   /** @internal Hands on a frame of one handle. */
   sealOne(handle: Instrument): void {
-    const frames: SealedFrame[] = []
-    this.#sealGroup(this.#group(handle), [handle], frames)
-    for (const frame of frames) this.outlet.onFrame(frame)
+    for (const frame of this.#seal(this.#group(handle), [handle])) this.outlet.onFrame(frame)
   }
 
-  /** @internal Counts a value that is no measurement, and says so once per name. */
-  refuse(name: string, value: unknown): void {
-    this.#reject(name, 'value', `${describe(value)} is not a finite number`)
+  /** @internal Counts what was not taken, and says so once per name and reason. */
+  reject(name: unknown, reason: string, message: string): void {
+    this.dropped[reason] = (this.dropped[reason] ?? 0) + 1
+    const what = `dropped ${reason === 'tag' ? 'tags' : 'measurements'} of ${describe(name)}: `
+    const complaint = reason + what
+    if (this.#complained.size >= 1_000 || this.#complained.has(complaint)) return
+    this.#complained.add(complaint)
+    this.warn('ZIBRATO_DROPPED', what + message)
   }
 
-  /** @internal */
-  observerFailed(name: string, cause: unknown): void {
-    this.#reject(
-      name,
-      'observer',
-      `its observe() function threw: ${cause instanceof Error ? cause.message : describe(cause)}`,
-    )
+  /** Why `take` threw, which is counted; undefined when it did not. */
+  #fault(name: unknown, reason: string, take: () => void): string | undefined {
+    try {
+      take()
+      return undefined
+    } catch (cause) {
+      // looking into what is no object, or is an odd one, throws errors of other kinds
+      const message = describe(cause)
+      this.reject(name, reason, message)
+      return message
+    }
   }
 
-  /** @throws UsageError for a series that there is no place for */
-  protected admit(_type: Type, _name: string): void {}
+  protected warn(code: string, message: string): void {
+    this.outlet.warn({ code, message })
+  }
 
-  /** Told of each new handle, and the key of its series. */
-  protected added(_handle: Instrument, _key: string): void {}
+  /** A new handle. @throws UsageError or InvalidMeasurementError for a series that there is no place for */
+  protected create(type: Type, identity: Identity, key: string): Instrument {
+    return createInstrument(type, this, identity, encodeKey(key))
+  }
 
-  /** Told of each handle before a frame takes what it recorded. */
-  protected draining(_handle: Instrument): void {}
-
-  /** What to say of tags when there are too many series, before the advice to use fewer values. */
-  protected tagsInUse(): string {
-    return ''
+  /** Has a frame take what a handle recorded. */
+  protected drain(handle: Instrument, closedMs: number): void {
+    handle.drain(this.#encoder.entry(TYPE_CODE[handle.type], handle.key) as never, closedMs)
+    handle.touched = false
   }
 
   /** The handle of a one-shot measurement. @throws InvalidMeasurementError when there can be none */
-  protected find({ type, name, level, source, tags }: Measurement, defaults: Defaults): Instrument {
-    if (tags !== undefined && (typeof tags !== 'object' || tags === null || Array.isArray(tags))) {
-      throw new InvalidMeasurementError('tags must be an object of texts')
+  protected find({ type, name, level, source, tags = {} }: Measurement, defaults: Defaults): Instrument {
+    if (typeof tags !== 'object' || tags === null || Array.isArray(tags)) {
+      throw new InvalidMeasurementError('tags must be an object such as {"route":"/pay"}')
     }
-    const identity = {
+    return this.#handle(type === 'unique' ? 'set' : type, {
       name,
       source: source ?? defaults.source,
       level: level ?? defaults.level,
       tags: { ...defaults.tags, ...tags },
-      allowTags: undefined,
-    }
-    checkLevel(identity.level)
-    return this.#handle(type === 'unique' ? 'set' : type, identity)
+      combine: 'last',
+    })
   }
 
-  #handle(type: Type, identity: Identity, combine: Combine = 'last', bounded = true): Instrument {
-    const key = seriesKey(identity.name, identity.source, identity.tags)
+  #handle(type: Type, identity: Identity, isBounded = true): Instrument {
+    const { name, source, level, tags } = identity
+    checkLevel(level)
+    const key = seriesKey(name, source, tags)
     const series = `${type}\0${key}`
-    const id = `${identity.level}\0${series}`
-    const known = this.handles.get(id)
-    if (known !== undefined) return known
-    this.outlet.carries?.check(type, identity, combine)
-    if (bounded) this.admit(type, identity.name)
-    if (bounded && this.series.size >= this.maxSeries && !this.series.has(series)) {
-      return this.#overflowHandle(type, identity)
+    const id = `${level}\0${series}`
+    let handle = this.handles.get(id)
+    if (handle !== undefined) return handle
+    if (isBounded && this.series.size >= this.maxSeries && !this.series.has(series)) {
+      if (this.overflowed++ === 0) {
+        this.warn(
+          'ZIBRATO_SERIES_LIMIT',
+          `over ${this.maxSeries} series: ${describe(name)} and other new ones count in "${OVERFLOW}"; ` +
+            `use fewer tag values, or raise maxSeries`,
+        )
+      }
+      // sources can be what there are too many of
+      const known = this.handles.size < 2 * this.maxSeries ? source : DEFAULT_SOURCE
+      return this.#handle(type, { name: OVERFLOW, source: known, level, tags: {} }, false)
     }
-    const handle = createInstrument(type, this, identity, encodeKey(key), combine)
-    if (bounded) this.series.add(series)
+    handle = this.create(type, identity, key)
+    if (isBounded) this.series.add(series)
     this.handles.set(id, handle)
     this.#group(handle).handles.push(handle)
-    this.added(handle, key)
     return handle
-  }
-
-  #overflowHandle(type: Type, { name, level, source }: Identity): Instrument {
-    if (this.overflowed++ === 0) {
-      this.outlet.warn({
-        code: 'ZIBRATO_SERIES_LIMIT',
-        message:
-          `over ${this.maxSeries} series: ${JSON.stringify(name)} and other new ones count in "${OVERFLOW}" from now on. ` +
-          `${this.tagsInUse()}Use fewer tag values, or raise maxSeries`,
-      })
-    }
-    // sources can be what there are too many of
-    const known = this.handles.size < 2 * this.maxSeries ? source : DEFAULT_SOURCE
-    return this.#handle(type, { name: OVERFLOW, source: known, level, tags: {}, allowTags: undefined }, 'last', false)
-  }
-
-  #isFit({ name, allowTags }: Identity, tag: string, value: TagValue): boolean {
-    try {
-      checkTag(tag, value)
-      if (allowTags === undefined || allowTags.includes(tag)) return true
-      this.#reject(name, 'tag', `${JSON.stringify(tag)} is not among its allowTags`)
-    } catch (cause) {
-      this.#reject(name, 'tag', (cause as Error).message)
-    }
-    return false
   }
 
   #group({ level, key: { shard } }: Instrument): Group {
     const id = `${shard} ${level}`
     let group = this.groups.get(id)
     if (group === undefined) {
-      group = { level, shard, handles: [], seq: 0, sealedMs: this.#startedMs }
-      this.groups.set(id, group)
+      this.groups.set(id, (group = { level, shard, handles: [], seq: 0, sealedMs: this.now() }))
     }
     return group
   }
 
-  #sealGroup(group: Group, handles: readonly Instrument[], frames: SealedFrame[]): void {
+  #seal(group: Group, handles: readonly Instrument[]): SealedFrame[] {
+    const frames: SealedFrame[] = []
+    // all of them first: what is observed meanwhile may record, and make frames
+    const due = handles.filter((handle) => handle.due())
+    if (due.length === 0) return frames
     const encoder = this.#encoder
-    let nowMs = 0
-    for (const handle of handles) {
-      if (!handle.due()) continue
-      nowMs ||= this.now()
-      this.draining(handle)
-      handle.drain(encoder, nowMs)
-      if (encoder.size >= FRAME_BYTES) frames.push(this.#close(group, nowMs))
-    }
-    if (encoder.count > 0) frames.push(this.#close(group, nowMs))
-    if (nowMs > 0) group.sealedMs = nowMs
-  }
-
-  #close(group: Group, nowMs: number): SealedFrame {
-    // made only now: at the edge there are no random values while a module loads
-    this.#publisher ??= newPublisher(this.#random)
     const { level, shard } = group
-    // nor is there a time while it loads: it reads 0
-    const seq = ++group.seq
-    const bytes = this.#encoder.seal(this.#publisher, level, shard, seq, nowMs, nowMs - (group.sealedMs || nowMs))
-    return { bytes, level, shard, seq, closedMs: nowMs }
+    const closedMs = this.now()
+    const close = (): void => {
+      const seq = ++group.seq
+      // at the edge there is no time while a module loads: it reads 0
+      const spanMs = closedMs - (group.sealedMs || closedMs)
+      const bytes = encoder.seal(level, shard, seq, closedMs, spanMs)
+      frames.push({ bytes, level, shard, seq, closedMs })
+    }
+    for (const handle of due) {
+      this.drain(handle, closedMs)
+      if (encoder.size >= FRAME_BYTES) close()
+    }
+    if (encoder.size > 0) close()
+    group.sealedMs = closedMs
+    return frames
   }
-
-  #reject(name: string, reason: string, message: string): void {
-    this.dropped[reason] = (this.dropped[reason] ?? 0) + 1
-    const complaint = `${reason} ${name}`
-    if (this.#complained.size >= 1_000 || this.#complained.has(complaint)) return
-    this.#complained.add(complaint)
-    const what = reason === 'tag' ? 'tags' : 'measurements'
-    this.outlet.warn({ code: 'ZIBRATO_DROPPED', message: `dropped ${what} of ${JSON.stringify(name)}: ${message}` })
-  }
-}
-
-/** How a gauge combines. */
-export function combineOf(handle: Instrument): Combine | undefined {
-  return (handle as unknown as { combine?: Combine }).combine
 }

@@ -8,9 +8,9 @@ export class Defaults {
   readonly source: string
   readonly tags: Tags
   /** Handles of one-shot measurements with these defaults: by type, name, level, source and tags. */
-  readonly shots: Path<Instrument> = new Path()
+  declare shots?: Path<Instrument> | undefined
   /** @internal How often the recorder had forgotten handles when a shot was last noted. */
-  forgets = 0
+  declare forgets?: number
 
   constructor(level: string, source: string, tags: Tags) {
     this.level = level

@@ -1,36 +1,26 @@
-import { InvalidMeasurementError } from '../errors.ts'
+import { notFinite, unfit } from '../describe.ts'
 import type { Instrument } from '../instruments/instrument.ts'
-import { type Measurement, SECONDS } from '../measurement.ts'
-import { describe } from '../describe.ts'
+import { type Measurement, PER_SECOND } from '../measurement.ts'
 
 /**
  * Has the handle of its series take a one-shot measurement.
  *
  * @throws InvalidMeasurementError naming the part that makes no sense
  */
-export function takeShot(handle: Instrument, { value, rate, unit, timestamp }: Measurement): void {
+export function takeShot(handle: Instrument, { value, rate = 1, unit = 's', timestamp }: Measurement): void {
   const { type } = handle
-  if (!Number.isFinite(value) && !(type === 'set' && typeof value === 'string')) {
-    throw new InvalidMeasurementError(
-      type === 'set'
-        ? `the value of a set is a text or a finite number, not ${describe(value)}`
-        : `${describe(value)} is not a finite number`,
-    )
+  if (!Number.isFinite(value) && (type !== 'set' || typeof value !== 'string')) throw notFinite(value)
+  const weight = 1 / rate
+  if (typeof rate !== 'number' || !(weight >= 1 && weight < Infinity)) {
+    throw unfit('rate must lie over 0 and up to 1', rate)
   }
-  const weight = rate === undefined ? 1 : 1 / rate
-  if (rate !== undefined && !(typeof rate === 'number' && rate > 0 && rate <= 1 && weight < Infinity)) {
-    throw new InvalidMeasurementError(`rate must lie over 0 and up to 1, not ${describe(rate)}`)
-  }
-  let scaled = value
-  if (unit !== undefined) {
-    if (type !== 'timer' || !Object.hasOwn(SECONDS, unit)) {
-      throw new InvalidMeasurementError('unit is for timers: "s", "ms", "us" or "ns"')
-    }
-    // dividing keeps 12 ms the double nearest to 0.012
-    scaled = (value as number) / Math.round(1 / SECONDS[unit])
+  if (!Object.hasOwn(PER_SECOND, unit) || (unit !== 's' && type !== 'timer')) {
+    throw unfit('unit must be "s", "ms", "us" or "ns", and only of a timer', unit)
   }
   if (timestamp !== undefined && !(typeof timestamp === 'number' && timestamp >= 0 && timestamp < 8.64e12)) {
-    throw new InvalidMeasurementError(`timestamp must be seconds since the epoch, not ${describe(timestamp)}`)
+    throw unfit('timestamp must be seconds since the epoch', timestamp)
   }
-  handle.take(scaled, weight, timestamp === undefined ? undefined : Math.round(timestamp * 1000))
+  // dividing keeps 12 ms the double nearest to 0.012
+  const scaled = type === 'timer' ? (value as number) / PER_SECOND[unit] : value
+  handle.take(scaled, weight, timestamp && Math.round(timestamp * 1000))
 }

@@ -1,36 +1,34 @@
-import type { Writer } from '../wire/bytes.ts'
-import type { EncodedKey } from '../wire/series.ts'
-
-/** What takes the entries of a frame: a type's code, a series, and what encodes itself. */
-export interface Entries {
-  add(type: number, key: EncodedKey, aggregate: { encode(writer: Writer): void }): void
-}
+/** True of those that keep what they take, once it should become a frame before it grows further. */
+type IsFull = boolean | void
 
 /** What a handle records into, where that is more than a number. */
-interface Recording {
-  /** Writes what was recorded as entries of one series, none when there is nothing, and starts anew. */
-  drain(entries: Entries, type: number, key: EncodedKey): void
-  clear(): void
+interface Recording<Entry> {
+  /** Writes what was recorded, each part to an entry of its own, none when there is nothing, and starts anew. */
+  drain(entry: Entry, flags?: number): void
 }
 
 /** The values of a timer or histogram. */
-export interface Samples extends Recording {
+export interface Samples<Entry = never> extends Recording<Entry> {
   /** Takes a finite value `weight` times; the caller has checked both. */
-  add(value: number, weight?: number): void
+  add(value: number, weight: number): IsFull
+}
+
+/** The readings of a gauge. */
+export interface GaugeReadings<Entry = never> extends Recording<Entry> {
+  /** Takes a finite value, and a time in whole milliseconds since the epoch; the caller has checked both. */
+  add(value: number, timeMs: number): IsFull
 }
 
 /** The members of a set. */
-export interface MemberSet extends Recording {
-  add(member: string): void
-  /** {@link add} of a text that is there as its UTF-8. */
-  addBytes(bytes: Uint8Array, start: number, end: number): void
+export interface MemberSet<Entry = never> extends Recording<Entry> {
+  add(member: string): IsFull
 }
 
-/**
- * What the handles of one recorder record into. `full` makes a frame of the handle at once: for those that keep what they
- * take and must not grow without end.
- */
-export interface Aggregates {
-  samples(full: () => void): Samples
-  members(full: () => void): MemberSet
+/** What the handles of one recorder record into; `Entry` is what its encoder has for the entries of a series. */
+export interface Aggregates<Entry = never> {
+  samples(): Samples<Entry>
+  readings(): GaugeReadings<Entry>
+  members(): MemberSet<Entry>
+  /** Writes what a counter or meter came to. */
+  sum(entry: Entry, value: number): void
 }

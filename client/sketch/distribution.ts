@@ -1,7 +1,6 @@
 import { InvalidFrameError } from '../errors.ts'
 import type { Reader, Writer } from '../wire/bytes.ts'
-import type { EncodedKey } from '../wire/series.ts'
-import type { Entries, Samples } from './aggregates.ts'
+import type { Samples } from './aggregates.ts'
 import { BINS_PER_OCTAVE, Bins, binOf, valueOf } from './bins.ts'
 
 /** Samples up to which a distribution keeps the values themselves, so that small samples stay exact. */
@@ -186,8 +185,8 @@ export class Distribution implements Samples {
     for (const weight of this.weights ?? []) writer.f64(weight)
   }
 
-  drain(entries: Entries, type: number, key: EncodedKey): void {
-    entries.add(type, key, this)
+  drain(entry: () => Writer): void {
+    this.encode(entry())
     this.clear()
   }
 

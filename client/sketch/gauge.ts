@@ -1,10 +1,8 @@
 import { InvalidFrameError } from '../errors.ts'
 import type { Reader, Writer } from '../wire/bytes.ts'
-import { COMBINES, type Combine } from './combine.ts'
-import { MAX_READINGS, REPEATED, SUMMARISED, encodeRepeat } from './readings.ts'
+import { COMBINES, type Combine, MAX_READINGS, REPEATED, SUMMARISED } from './combine.ts'
 
-export { COMBINES, type Combine } from './combine.ts'
-export { MAX_READINGS } from './readings.ts'
+export { COMBINES, type Combine, MAX_READINGS } from './combine.ts'
 
 const COMBINE_BITS = 3
 
@@ -109,7 +107,10 @@ export class Gauge {
 
   /** What a live publisher sends of a combined gauge that was not set again: the value, still true at `timeMs`. */
   static encodeRepeat(writer: Writer, combine: Combine, value: number, timeMs: number): void {
-    encodeRepeat(writer, combine, value, whole(timeMs))
+    writer.u8(COMBINES.indexOf(combine) | REPEATED)
+    writer.u8(1)
+    writer.varint(whole(timeMs))
+    writer.f64(value)
   }
 
   /** Merges an encoded gauge; `into` undefined only checks it. */

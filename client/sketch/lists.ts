@@ -1,103 +1,101 @@
-import type { Writer } from '../wire/bytes.ts'
-import { type Hash64, hashMemberBytes } from '../wire/hash.ts'
 import { utf8 } from '../wire/bytes.ts'
-import type { EncodedKey } from '../wire/series.ts'
-import type { Aggregates, Entries, MemberSet, Samples } from './aggregates.ts'
+import { mix32 } from '../wire/hash.ts'
+import { type Octets, finite, u32, varint } from '../wire/octets.ts'
+import type { Aggregates } from './aggregates.ts'
+import { MAX_READINGS, SUMMARISED } from './combine.ts'
 
-/** Values, and hashes of members, that one entry of a frame may list. */
-const ENTRY_VALUES = 64
-const ENTRY_HASHES = 1024
-/** Values past which a list becomes a frame before the next flush: 32 kB. */
-const MOST_VALUES = 4096
+/** How long a list grows until it becomes a frame before the next flush. */
+const MOST = 4096
 
-/** The values of a timer or histogram as they are, 64 in an entry. */
-class Values implements Samples {
-  readonly #full: () => void
-  readonly #values: number[] = []
-  readonly #weights: number[] = []
+/** A value and its weight, a value and its time, or the halves of a hash. */
+type Pair = readonly [number, number]
 
-  constructor(full: () => void) {
-    this.#full = full
+type Entry = (payload: Octets) => void
+
+/** What was recorded, as it is. */
+class List {
+  readonly #pairs: Pair[] = []
+  readonly #encode: (pairs: readonly Pair[], flags: number) => Octets
+  readonly #most: number
+
+  /** @param most pairs that one entry of a frame may list */
+  constructor(encode: (pairs: readonly Pair[], flags: number) => Octets, most: number) {
+    this.#encode = encode
+    this.#most = most
   }
 
-  add(value: number, weight = 1): void {
-    this.#weights.push(weight)
-    if (this.#values.push(value) >= MOST_VALUES) this.#full()
+  add(left: number, right: number): boolean {
+    return this.#pairs.push([left, right]) >= MOST
   }
 
-  drain(entries: Entries, type: number, key: EncodedKey): void {
-    while (this.#values.length > 0) {
-      const values = this.#values.splice(0, ENTRY_VALUES)
-      const weights = this.#weights.splice(0, ENTRY_VALUES)
-      entries.add(type, key, { encode: (writer) => encodeValues(writer, values, weights) })
-    }
-  }
-
-  clear(): void {
-    this.#values.length = this.#weights.length = 0
+  drain(entry: Entry, flags = 0): void {
+    while (this.#pairs.length > 0) entry(this.#encode(this.#pairs.splice(0, this.#most), flags))
   }
 }
 
-/** As a distribution does that is no sketch. */
-function encodeValues(writer: Writer, values: readonly number[], weights: readonly number[]): void {
-  const sum = (of: (value: number) => number): number =>
-    values.reduce((all, value, index) => all + of(value) * (weights[index] as number), 0)
+/** As a `Distribution` does that is no sketch. */
+function encodeValues(pairs: readonly Pair[]): Octets {
+  const sum = (power: number): number => pairs.reduce((all, [value, weight]) => all + value ** power * weight, 0)
+  const values = pairs.map(([value]) => value)
+  const weights = pairs.map(([, weight]) => weight)
   const isWeighted = weights.some((weight) => weight !== 1)
-  writer.u8(isWeighted ? 2 : 0)
-  writer.finite(sum(() => 1))
-  writer.finite(sum((value) => value))
-  writer.f64(Math.min(...values))
-  writer.f64(Math.max(...values))
-  writer.finite(sum((value) => value * value))
-  writer.varint(values.length)
-  for (const value of isWeighted ? values.concat(weights) : values) writer.f64(value)
+  return [
+    isWeighted ? 2 : 0,
+    ...[sum(0), sum(1), Math.min(...values), Math.max(...values), sum(2)].flatMap(finite),
+    ...varint(values.length),
+    ...values.concat(isWeighted ? weights : []).flatMap(finite),
+  ]
 }
 
-/** The members of a set as their hashes, 1,024 in an entry. */
-class Hashes implements MemberSet {
-  readonly #full: () => void
-  readonly #hashes = new Set<bigint>()
+/** As `Readings` do: the last of each second, and a summary when there were more. */
+function encodeReadings(pairs: readonly Pair[], flags: number): Octets {
+  const values = pairs.map(([value]) => value)
+  const inTime = [...pairs].sort(([, left], [, right]) => left - right)
+  const kept = lastBy(([, timeMs]) => Math.floor(timeMs / 1000), inTime).slice(-MAX_READINGS)
+  const summary = [values.length, Math.min(...values), Math.max(...values), values.reduce((sum, value) => sum + value)]
+  let previousMs = 0
+  const readings = kept.flatMap(([value, timeMs]) => {
+    const distance = varint(timeMs - previousMs)
+    previousMs = timeMs
+    return [...distance, ...finite(value)]
+  })
+  return kept.length === values.length
+    ? [flags, kept.length, ...readings]
+    : [flags | SUMMARISED, kept.length, ...readings, ...summary.flatMap(finite)]
+}
 
-  constructor(full: () => void) {
-    this.#full = full
-  }
+/** As `Members` do that are few. */
+function encodeHashes(pairs: readonly Pair[]): Octets {
+  const hashes = lastBy(String, pairs)
+  return [0, ...varint(hashes.length), ...hashes.flat().flatMap(u32)]
+}
 
-  add(member: string): void {
-    const bytes = utf8(member)
-    this.addBytes(bytes, 0, bytes.length)
-  }
+function lastBy(key: (pair: Pair) => unknown, pairs: readonly Pair[]): Pair[] {
+  return [...new Map(pairs.map((pair) => [key(pair), pair])).values()]
+}
 
-  addBytes(bytes: Uint8Array, start: number, end: number): void {
-    const hash: Hash64 = { high: 0, low: 0 }
-    hashMemberBytes(bytes, start, end, hash)
-    this.#hashes.add((BigInt(hash.high >>> 0) << 32n) | BigInt(hash.low >>> 0))
-    if (this.#hashes.size >= ENTRY_HASHES) this.#full()
-  }
-
-  drain(entries: Entries, type: number, key: EncodedKey): void {
-    if (this.#hashes.size > 0) entries.add(type, key, this)
-    this.clear()
-  }
-
-  clear(): void {
-    this.#hashes.clear()
-  }
-
-  encode(writer: Writer): void {
-    writer.u8(0)
-    writer.varint(this.#hashes.size)
-    for (const hash of [...this.#hashes].sort((left, right) => (left < right ? -1 : 1))) {
-      writer.u32(Number(hash >> 32n))
-      writer.u32(Number(hash & 0xffffffffn))
-    }
-  }
+/** As `hashMember` does, which hashes without allocating and is more to load. */
+function hash64(member: string): Pair {
+  let hash = 0xcbf29ce484222325n
+  for (const byte of utf8(member)) hash = BigInt.asUintN(64, (hash ^ BigInt(byte)) * 0x100000001b3n)
+  const low = Number(hash & 0xffffffffn)
+  const high = mix32(Number(hash >> 32n) ^ low)
+  return [high, mix32(low ^ high)]
 }
 
 /**
  * Aggregates that list what they took, in place of sketches: less code to load, and nothing lost to rounding. For programs
  * that flush often, as the edge does after each request; a list that grows all the same becomes a frame before the flush.
  */
-export const LISTS: Aggregates = {
-  samples: (full) => new Values(full),
-  members: (full) => new Hashes(full),
+export const LISTS: Aggregates<Entry> = {
+  samples: () => new List(encodeValues, 64),
+  readings: () => new List(encodeReadings, MOST),
+  sum: (entry, value) => entry(finite(value)),
+  members: () => {
+    const list = new List(encodeHashes, 1024)
+    return {
+      add: (member) => list.add(...hash64(member)),
+      drain: (entry) => list.drain(entry),
+    }
+  },
 }

@@ -1,8 +1,7 @@
 import { InvalidFrameError } from '../errors.ts'
 import type { Reader, Writer } from '../wire/bytes.ts'
 import { type Hash64, hashMember, hashMemberBytes } from '../wire/hash.ts'
-import type { EncodedKey } from '../wire/series.ts'
-import type { Entries, MemberSet } from './aggregates.ts'
+import type { MemberSet } from './aggregates.ts'
 import { HyperLogLog, MAX_RANK, REGISTERS } from './hyperloglog.ts'
 
 /** Distinct members up to which their hashes are kept, so that the number is exact. */
@@ -100,8 +99,8 @@ export class Members implements MemberSet {
     })
   }
 
-  drain(entries: Entries, type: number, key: EncodedKey): void {
-    entries.add(type, key, this)
+  drain(entry: () => Writer): void {
+    this.encode(entry())
     this.clear()
   }
 

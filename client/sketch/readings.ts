@@ -1,12 +1,6 @@
 import type { Writer } from '../wire/bytes.ts'
-import { COMBINES, type Combine } from './combine.ts'
-
-/** Readings that a gauge keeps. */
-export const MAX_READINGS = 64
-
-/** Flags beside the code of `combine`. */
-export const REPEATED = 0x40
-export const SUMMARISED = 0x80
+import type { GaugeReadings } from './aggregates.ts'
+import { MAX_READINGS, SUMMARISED } from './combine.ts'
 
 type Reading = [timeMs: number, value: number]
 
@@ -15,20 +9,15 @@ type Reading = [timeMs: number, value: number]
  * of all that were made. Times are whole milliseconds since the epoch. Of two readings in a second the later stays, of two at
  * one time the one that came last. What merges and decodes them is `Gauge`, which programs that only record do without.
  */
-export class Readings {
-  readonly combine: Combine
+export class Readings implements GaugeReadings<() => Writer> {
   #readings: Reading[] = []
   #count = 0
   #min = Number.POSITIVE_INFINITY
   #max = Number.NEGATIVE_INFINITY
   #sum = 0
 
-  constructor(combine: Combine) {
-    this.combine = combine
-  }
-
   /** Takes a finite value read at a time; the caller has checked both. */
-  set(value: number, timeMs: number): void {
+  add(value: number, timeMs: number): void {
     this.#count++
     this.#sum += value
     if (value < this.#min) this.#min = value
@@ -50,11 +39,12 @@ export class Readings {
   }
 
   /** As {@link Gauge} does. */
-  encode(writer: Writer): void {
+  drain(entry: () => Writer, flags: number): void {
     this.#thin()
+    const writer = entry()
     const count = this.#count
     const isSummarised = count !== this.#readings.length
-    writer.u8(COMBINES.indexOf(this.combine) | (isSummarised ? SUMMARISED : 0))
+    writer.u8(flags | (isSummarised ? SUMMARISED : 0))
     writer.u8(this.#readings.length)
     let previousMs = 0
     for (const [timeMs, value] of this.#readings) {
@@ -68,6 +58,7 @@ export class Readings {
       writer.f64(this.#max)
       writer.finite(this.#sum)
     }
+    this.clear()
   }
 
   clear(): void {
@@ -87,12 +78,4 @@ export class Readings {
 
 function secondOf(timeMs: number): number {
   return Math.floor(timeMs / 1000)
-}
-
-/** What a live publisher sends of a combined gauge that was not set again: the value, still true at `timeMs`. */
-export function encodeRepeat(writer: Writer, combine: Combine, value: number, timeMs: number): void {
-  writer.u8(COMBINES.indexOf(combine) | REPEATED)
-  writer.u8(1)
-  writer.varint(timeMs)
-  writer.f64(value)
 }

@@ -1,13 +1,19 @@
 import { InvalidFrameError } from '../errors.ts'
-import { Reader, Writer } from './bytes.ts'
+import { Reader } from './bytes.ts'
+import { varint } from './octets.ts'
 
 export const BUNDLE_TYPE = 'application/vnd.zibrato.bundle'
 
 /** A bundle: each frame behind its length as a varint. */
 export function encodeBundle(frames: readonly Uint8Array[]): Uint8Array {
-  const writer = new Writer(frames.reduce((size, frame) => size + frame.length + 4, 0))
-  for (const frame of frames) writer.sized(frame)
-  return writer.bytes()
+  const parts = frames.flatMap((frame) => [varint(frame.length), frame])
+  const bundle = new Uint8Array(parts.reduce((size, part) => size + part.length, 0))
+  let length = 0
+  for (const part of parts) {
+    bundle.set(part, length)
+    length += part.length
+  }
+  return bundle
 }
 
 /**

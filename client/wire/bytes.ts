@@ -1,6 +1,6 @@
 import { InvalidFrameError } from '../errors.ts'
 
-const encoder = new TextEncoder()
+const encoder = /* @__PURE__ */ new TextEncoder()
 const decoder = /* @__PURE__ */ new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** UTF-8 bytes of a string; lone surrogates become U+FFFD. */
@@ -92,13 +92,13 @@ export class Writer {
 }
 
 // the frames of a bundle are read one after another: they share a view
-let viewed = new Uint8Array(0)
-let view = new DataView(viewed.buffer)
+let viewed: Uint8Array | undefined
+let view: DataView
 
 function viewOf(source: Uint8Array): DataView {
   if (source === viewed) return view
-  viewed = source as Uint8Array<ArrayBuffer>
-  view = new DataView(source.buffer, source.byteOffset, source.byteLength) as DataView<ArrayBuffer>
+  viewed = source
+  view = new DataView(source.buffer, source.byteOffset, source.byteLength)
   return view
 }
 

@@ -33,7 +33,7 @@ export interface Hash64 {
 }
 
 // the running hash; typed, so that values above 2^31 are not boxed
-const state = new Uint32Array(2)
+const state = /* @__PURE__ */ new Uint32Array(2)
 
 function begin(): void {
   state[0] = 0xcbf29ce4

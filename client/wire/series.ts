@@ -1,5 +1,5 @@
-import { InvalidMeasurementError } from '../errors.ts'
-import { FNV_BASIS, FNV_PRIME, hashKey, mix32 } from './hash.ts'
+import { unfit } from '../describe.ts'
+import { FNV_BASIS, FNV_PRIME, fnv1a32, mix32 } from './hash.ts'
 import { utf8 } from './bytes.ts'
 
 /** Types as they travel; their position is the type's byte in a frame. Code says `unique`, the wire says `set`. */
@@ -33,45 +33,44 @@ export interface Series {
 export const DEFAULT_SOURCE = 'not_specified'
 export const SHARDS = 32
 
+const TEXT_BYTES = 255
+const TAG_KEY_BYTES = 128
+const LEVEL_BYTES = 64
+const MOST_TAGS = 32
+
 export const LIMITS: Readonly<Record<'name' | 'source' | 'tagKey' | 'tagValue' | 'tags' | 'level' | 'key', number>> = {
-  name: 255,
-  source: 255,
-  tagKey: 128,
-  tagValue: 255,
-  tags: 32,
-  level: 64,
-  key: 255 + 255 + 2 + 32 * (128 + 255 + 2),
+  name: TEXT_BYTES,
+  source: TEXT_BYTES,
+  tagKey: TAG_KEY_BYTES,
+  tagValue: TEXT_BYTES,
+  tags: MOST_TAGS,
+  level: LEVEL_BYTES,
+  key: 2 * (TEXT_BYTES + 1) + MOST_TAGS * (TAG_KEY_BYTES + TEXT_BYTES + 2),
 }
 
 // NUL separates the parts of a key; line breaks would break text lines and logs
 // oxlint-disable-next-line no-control-regex
 const FORBIDDEN = /[\0\r\n]/
 
-function checkPart(what: string, text: string, limit: number, least = 1): void {
-  if (typeof text !== 'string' || text.length < least) {
-    throw new InvalidMeasurementError(`${what} must be a text${least > 0 ? ' that is not empty' : ''}`)
-  }
-  if (FORBIDDEN.test(text)) {
-    throw new InvalidMeasurementError(`${what} ${JSON.stringify(text)} holds a NUL or a line break; remove it`)
-  }
-  // three bytes is the most one UTF-16 unit takes, so short texts need no encoding
-  if (text.length * 3 > limit && utf8(text).length > limit) {
-    throw new InvalidMeasurementError(
-      `${what} ${JSON.stringify(text.slice(0, 40))}... is longer than ${limit} bytes; shorten it`,
-    )
+function checkPart(what: string, text: unknown, least: number, limit = TEXT_BYTES): void {
+  if (
+    typeof text !== 'string' ||
+    text.length < least ||
+    FORBIDDEN.test(text) ||
+    // three bytes is the most one UTF-16 unit takes, so short texts need no encoding
+    (text.length * 3 > limit && utf8(text).length > limit)
+  ) {
+    throw unfit(`${what} must be a text of ${least} to ${limit} bytes without NUL or line break`, text)
   }
 }
 
-/** @throws InvalidMeasurementError when no series may have the tag */
-export function checkTag(tag: string, value: TagValue): void {
-  checkPart('tag key', tag, LIMITS.tagKey)
-  if (!tag.isWellFormed()) {
-    throw new InvalidMeasurementError(`tag key ${JSON.stringify(tag)} holds half a character; remove it`)
-  }
-  if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean') {
-    throw new InvalidMeasurementError(`tag ${JSON.stringify(tag)} must be a text, a number or a boolean`)
-  }
-  checkPart('tag value', `${value}`, LIMITS.tagValue, 0)
+/** @throws InvalidMeasurementError when no series may have the tag, or it is not among those allowed */
+export function checkTag(tag: string, value: TagValue, allowed?: readonly string[]): void {
+  if (allowed?.includes(tag) === false) throw unfit(`tag key must be one of ${allowed.join(', ')}`, tag)
+  checkPart('tag key', tag, 1, TAG_KEY_BYTES)
+  if (!tag.isWellFormed()) throw unfit('tag key must not hold half a character', tag)
+  const text = typeof value === 'number' || typeof value === 'boolean' ? `${value}` : value
+  checkPart(`tag "${tag}"`, text, 0)
 }
 
 /**
@@ -79,10 +78,8 @@ export function checkTag(tag: string, value: TagValue): void {
  * with `#` or `?`.
  */
 export function checkLevel(level: string): void {
-  checkPart('level', level, LIMITS.level)
-  if (level.includes('|') || level.startsWith('#') || level.startsWith('?')) {
-    throw new InvalidMeasurementError(`level ${JSON.stringify(level)} must not hold "|" nor start with "#" or "?"`)
-  }
+  checkPart('level', level, 1, LEVEL_BYTES)
+  if (/^[#?]|\|/.test(level)) throw unfit('level must not hold "|" nor start with "#" or "?"', level)
 }
 
 /**
@@ -91,44 +88,34 @@ export function checkLevel(level: string): void {
  *
  * @throws InvalidMeasurementError naming the part that no series may have
  */
-export function seriesKey(name: string, source: string, tags?: Tags): string {
-  checkPart('name', name, LIMITS.name)
-  checkPart('source', source, LIMITS.source, 0)
+export function seriesKey(name: string, source: string, tags: Tags = {}): string {
+  checkPart('name', name, 1)
+  checkPart('source', source, 0)
   let key = `${name}\0${source}\0`
-  if (tags !== undefined) {
-    const used = Object.keys(tags)
-      .filter((tag) => tags[tag] !== undefined)
-      .sort(byBytes)
-    if (used.length > LIMITS.tags) {
-      throw new InvalidMeasurementError(`${used.length} tags on ${JSON.stringify(name)}; the limit is ${LIMITS.tags}`)
-    }
-    for (const tag of used) {
-      checkTag(tag, tags[tag])
-      key += `${tag}\0${tags[tag]}\0`
-    }
+  const used = Object.keys(tags).filter((tag) => tags[tag] !== undefined)
+  if (used.length > MOST_TAGS) throw unfit(`tags must be ${MOST_TAGS} at the most`, used.length)
+  for (const tag of used.sort(byBytes)) {
+    checkTag(tag, tags[tag])
+    key += `${tag}\0${tags[tag]}\0`
   }
   return key.toWellFormed()
 }
 
 /** Order of the UTF-8 bytes, which for astral characters is not the order of UTF-16 units. */
 export function byBytes(left: string, right: string): number {
-  const length = Math.min(left.length, right.length)
-  for (let index = 0; index < length; index++) {
-    const a = left.charCodeAt(index)
-    const b = right.charCodeAt(index)
-    if (a !== b) return rank(a) - rank(b)
+  for (let index = 0; ; index++) {
+    const a = left.codePointAt(index) ?? -1
+    const b = right.codePointAt(index) ?? -1
+    if (a !== b || a < 0) return a - b
   }
-  return left.length - right.length
-}
-
-// surrogates stand for code points above U+FFFF
-function rank(unit: number): number {
-  return unit >= 0xd800 && unit < 0xe000 ? unit + 0x10000 : unit
 }
 
 // `__proto__` is a tag like any other, but what `Object.create(null)` makes is a hash table inside, three times as slow
-const TagMap = function () {} as unknown as new () => Record<string, string>
-TagMap.prototype = Object.create(null)
+const TagMap = /* @__PURE__ */ (() => {
+  const Bare = function () {} as unknown as new () => Record<string, string>
+  Bare.prototype = Object.create(null)
+  return Bare
+})()
 
 /** The inverse of {@link seriesKey}, for keys that a decoder has checked. */
 export function parseKey(type: Type, key: string): Series {
@@ -203,6 +190,6 @@ export interface EncodedKey {
 
 export function encodeKey(key: string): EncodedKey {
   const bytes = utf8(key)
-  const hash = hashKey(bytes)
+  const hash = mix32(fnv1a32(bytes))
   return { bytes, hash, shard: shardOf(hash) }
 }

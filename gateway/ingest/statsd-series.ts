@@ -143,7 +143,7 @@ export class StatsdSeries {
 
   /** Adds a member to a set. */
   join(record: number, bytes: Uint8Array, start: number, end: number): void {
-    ;(this.#handle(record) as Handles['set']).addBytes(bytes, start, end)
+    this.#recorder.addMember(this.#handle(record) as Handles['set'], bytes, start, end)
   }
 
   /** Forgets the series that had no values since the last call. Right after {@link seal} only. */

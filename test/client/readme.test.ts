@@ -103,6 +103,8 @@ describe('the client’s README', () => {
   test('lists every reason for which something is dropped', () => {
     const reasons = new Set<string>()
     for (const file of [
+      'instruments/gauge.ts',
+      'instruments/instrument.ts',
       'registry/base-recorder.ts',
       'transport/ring.ts',
       'transport/lines.ts',
@@ -110,7 +112,7 @@ describe('the client’s README', () => {
       'transport/nowhere.ts',
     ]) {
       const text = readFileSync(join(ROOT, 'client', file), 'utf8')
-      for (const [, call = ''] of text.matchAll(/#(?:drop|dropOldest|reject|giveUp)\(([^\n]*)/g)) {
+      for (const [, call = ''] of text.matchAll(/(?:drop|dropOldest|reject|giveUp|fault)\(([^\n]*)/g)) {
         for (const [, reason = ''] of call.matchAll(/(?<!=== )'([a-z]+)'/g)) reasons.add(reason)
       }
     }

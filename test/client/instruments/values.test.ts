@@ -175,13 +175,15 @@ describe('a gauge', () => {
     expect(sum.combine).toBe('sum')
     expect(z.gauge('queue', { combine: 'sum' })).toBe(sum)
     expect(() => z.gauge('queue', { combine: 'max' })).toThrow(UsageError)
-    expect(() => z.gauge('queue')).toThrow(/"sum" already and cannot by "last"/)
+    expect(() => z.gauge('queue')).toThrow(/cannot combine by "last", only by sum$/)
     expect(sum.with({ shard: 1 }).combine).toBe('sum')
   })
 
   test('cannot combine in a way that there is none of', () => {
     const { z } = observed()
-    expect(() => z.gauge('queue', { combine: 'average' as 'sum' })).toThrow(/use one of last, sum, min, max/)
+    expect(() => z.gauge('queue', { combine: 'average' as 'sum' })).toThrow(
+      /cannot combine by "average", only by last, sum, min, max/,
+    )
   })
 
   test('that is combined says its value again with each frame, and one that is not does not', async () => {

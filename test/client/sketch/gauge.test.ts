@@ -197,13 +197,13 @@ describe('the readings of a handle', () => {
   it('are those of a gauge, but of two at one time the one that came last, and begin anew with each frame', () => {
     fc.assert(
       fc.property(fc.array(reads, { minLength: 1, maxLength: 3 }), fc.constantFrom(...COMBINES), (lists, combine) => {
-        const kept = new Readings(combine)
+        const kept = new Readings()
         for (const list of lists) {
-          for (const { value, timeMs } of list) kept.set(value, timeMs)
-          const writer = new Writer()
-          kept.encode(writer)
+          for (const { value, timeMs } of list) kept.add(value, timeMs)
           expect(kept.newest).toEqual(model(list, 'last').readings.at(-1))
-          kept.clear()
+          const writer = new Writer()
+          kept.drain(() => writer, COMBINES.indexOf(combine))
+          expect(kept.newest).toEqual([0, Number.NaN])
           const gauge = decoded(writer.bytes())
           const { readings, count, min, max } = model(list, 'last')
           expect(gauge.readings()).toEqual(readings)
