@@ -8,12 +8,14 @@ export function describe(value: unknown): string {
   return Object(value) === value ? `this ${typeof value}` : String(value)
 }
 
-/** What to throw of a value that is no number to record. */
-export function notFinite(value: unknown): InvalidMeasurementError {
-  return unfit('value must be a finite number', value)
+type Fault = new (message: string) => Error
+
+/** What to throw of a value that is not what it must be: `rate`, `a number over 0 and up to 1`. */
+export function unfit(what: string, rule: string, value: unknown, Unfit: Fault = InvalidMeasurementError): Error {
+  return new Unfit(`${what} must be ${rule}, not ${describe(value)}`)
 }
 
-/** What to throw of a value that breaks a rule, such as `rate must lie over 0 and up to 1`. */
-export function unfit(rule: string, value: unknown): InvalidMeasurementError {
-  return new InvalidMeasurementError(`${rule}, not ${describe(value)}`)
+/** @throws InvalidMeasurementError, or another error, for a value that is none of those that there are */
+export function checkOneOf(what: string, value: string, all: readonly string[], Unfit?: Fault): void {
+  if (!all.includes(value)) throw unfit(what, `one of ${all.join(', ')}`, value, Unfit)
 }

@@ -1,5 +1,5 @@
 import { unfit } from '../describe.ts'
-import type { EncodedKey, Type } from '../wire/series.ts'
+import { type EncodedKey, TYPES, type Type } from '../wire/series.ts'
 import { Counter } from './counter.ts'
 import { Gauge } from './gauge.ts'
 import { Histogram } from './histogram.ts'
@@ -18,12 +18,12 @@ export interface Handles {
   readonly set: Unique
 }
 
-const CLASSES: {
-  readonly [T in Type]: new (recorder: Registrar, identity: Identity, key: EncodedKey) => Handles[T]
-} = { counter: Counter, meter: Meter, gauge: Gauge, timer: Timer, histogram: Histogram, set: Unique }
+// by the type's byte
+const CLASSES = [undefined, Counter, Meter, Gauge, Timer, Histogram, Unique] as const
 
 /** @throws InvalidMeasurementError when there is no such type */
 export function createInstrument(type: Type, recorder: Registrar, identity: Identity, key: EncodedKey): Instrument {
-  if (!Object.hasOwn(CLASSES, type)) throw unfit(`type must be one of ${Object.keys(CLASSES).join(', ')}`, type)
-  return new CLASSES[type](recorder, identity, key)
+  const Class = CLASSES[TYPES.indexOf(type)]
+  if (Class === undefined) throw unfit('type', `one of ${TYPES.slice(1).join(', ')}`, type)
+  return new Class(recorder, identity, key)
 }

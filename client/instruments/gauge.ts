@@ -1,8 +1,7 @@
 import { describe } from '../describe.ts'
 import type { GaugeReadings } from '../sketch/aggregates.ts'
-import { COMBINES, type Combine, REPEATED, checkCombine } from '../sketch/combine.ts'
-import type { EncodedKey } from '../wire/series.ts'
-import { type Identity, Instrument, type Registrar } from './instrument.ts'
+import { COMBINES, type Combine, REPEATED } from '../sketch/combine.ts'
+import { Instrument } from './instrument.ts'
 
 /**
  * A value that goes up and down. Of several publishers of one series the last reading stays, or, by `combine`, their
@@ -18,19 +17,13 @@ export class Gauge<Tag extends string = string> extends Instrument<Tag> {
   // the newest value, for as long as this publisher lives
   #value = Number.NaN
 
-  /** @internal @throws UsageError when there is no such way to combine */
-  constructor(recorder: Registrar, identity: Identity, key: EncodedKey) {
-    super(recorder, { combine: 'last', ...identity }, key)
-    checkCombine(this.name, this.combine, COMBINES)
-  }
-
   /** Notes a finite reading, made now. */
   set(value: number): void {
-    this.setAt(value, this.recorder.now())
+    this.setAt(value)
   }
 
-  /** Notes a finite reading made at a time, in ms since the epoch. */
-  setAt(value: number, timeMs: number): void {
+  /** Notes a finite reading made at a time, in ms since the epoch. Default: now. */
+  setAt(value: number, timeMs: number = this.recorder.now()): void {
     // a time that makes no sense makes none of the value
     if (this.isFit(timeMs >= 0 && timeMs < 8.64e15 ? value : Number.NaN)) this.touch(this.#note(value, timeMs))
   }
@@ -51,7 +44,7 @@ export class Gauge<Tag extends string = string> extends Instrument<Tag> {
   }
 
   /** @internal */
-  take(value: number | string, _weight: number, timeMs: number = this.recorder.now()): void {
+  take(value: number | string, _weight: number, timeMs: number | undefined): void {
     this.setAt(value as number, timeMs)
   }
 
@@ -75,7 +68,7 @@ export class Gauge<Tag extends string = string> extends Instrument<Tag> {
       const value = this.#observer?.()
       if (this.#observer && this.isFit(value)) this.#note(value as number, this.recorder.now())
     } catch (cause) {
-      this.recorder.reject(this.name, 'observer', `its observe() function threw: ${describe(cause)}`)
+      this.recorder.reject(this.name, 'observer', new Error(`its observe() function threw: ${describe(cause)}`))
     }
   }
 

@@ -1,7 +1,7 @@
 import type { Aggregates, GaugeReadings, MemberSet, Samples } from '../sketch/aggregates.ts'
 import type { Combine } from '../sketch/combine.ts'
 import type { EncodedKey, Tags, Type } from '../wire/series.ts'
-import { notFinite } from '../describe.ts'
+import { unfit } from '../describe.ts'
 import type { Path } from './path.ts'
 
 /** What an instrument needs of whoever holds it. */
@@ -17,7 +17,7 @@ export interface Registrar {
   /** Makes a frame of one handle. */
   sealOne(handle: Instrument): void
   /** Counts what was not taken, and says so once per name and reason. */
-  reject(name: string, reason: string, message: string): void
+  reject(name: string, reason: string, cause: unknown): void
 }
 
 /** What makes an instrument, besides its type. */
@@ -29,8 +29,8 @@ export interface Identity {
   readonly level: string
   /** Tag keys that children may carry; all when undefined. */
   readonly allowTags?: readonly string[] | undefined
-  /** How a gauge combines. Default `last`. */
-  readonly combine?: Combine | undefined
+  /** How it combines, if it is a gauge. */
+  readonly combine: Combine
 }
 
 /**
@@ -97,7 +97,7 @@ export abstract class Instrument<Tag extends string = string> {
   /** Whether a value is a finite number; counts it as refused when it is not. */
   protected isFit(value: unknown): boolean {
     if (typeof value === 'number' && value - value === 0) return true
-    this.recorder.reject(this.name, 'value', notFinite(value).message)
+    this.recorder.reject(this.name, 'value', unfit('value', 'a finite number', value))
     return false
   }
 }

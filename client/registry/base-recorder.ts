@@ -1,25 +1,16 @@
-import { InvalidMeasurementError } from '../errors.ts'
+import { InvalidMeasurementError, UsageError } from '../errors.ts'
 import { type Handles, createInstrument } from '../instruments/create.ts'
 import type { Identity, Instrument, Registrar } from '../instruments/instrument.ts'
 import type { Measurement } from '../measurement.ts'
 import type { Aggregates } from '../sketch/aggregates.ts'
-import { type Combine, checkCombine } from '../sketch/combine.ts'
+import { COMBINES, type Combine } from '../sketch/combine.ts'
 import type { Carries, SealedFrame } from '../transport/transport.ts'
 import type { WarningSink } from '../warning.ts'
 import type { Encoder } from '../wire/encoder.ts'
 import { FRAME_BYTES } from '../wire/frame.ts'
-import {
-  DEFAULT_SOURCE,
-  TYPE_CODE,
-  type Tags,
-  type Type,
-  checkLevel,
-  checkTag,
-  encodeKey,
-  seriesKey,
-} from '../wire/series.ts'
+import { DEFAULT_SOURCE, type Tags, type Type, checkLevel, checkTag, encodeKey, seriesKey } from '../wire/series.ts'
 import type { Defaults } from './defaults.ts'
-import { describe } from '../describe.ts'
+import { checkOneOf, describe } from '../describe.ts'
 import { takeShot } from './shot.ts'
 
 /** Where frames go, and what they may be. */
@@ -65,11 +56,12 @@ export class BaseRecorder implements Registrar {
   overflowed = 0
   protected readonly handles: Map<string, Instrument> = new Map()
   protected readonly series: Set<string> = new Set()
-  protected readonly groups: Map<string, Group> = new Map()
+  protected readonly groups: Record<string, Group> = {}
   protected readonly maxSeries: number
   protected outlet: Outlet
   readonly #encoder: Encoder
   readonly #complained = new Set<string>()
+  readonly #startedMs: number
 
   constructor(options: BaseRecorderOptions, aggregates: Aggregates, encoder: Encoder) {
     this.outlet = options
@@ -78,6 +70,7 @@ export class BaseRecorder implements Registrar {
     this.clock = options.clock
     this.maxSeries = options.maxSeries ?? 5_000
     this.#encoder = encoder
+    this.#startedMs = this.now()
   }
 
   /** Handles held, overflow series included. */
@@ -91,9 +84,11 @@ export class BaseRecorder implements Registrar {
    * @throws InvalidMeasurementError when no series may have that name, source, tag or level
    * @throws UsageError when a gauge of that series combines otherwise, or by no known way
    */
-  handle<T extends Type>(type: T, identity: Identity, combine: Combine = 'last'): Handles[T] {
+  handle<T extends Type>(type: T, identity: Omit<Identity, 'combine'>, combine: Combine = 'last'): Handles[T] {
+    const what = `combine of "${identity.name}"`
+    checkOneOf(what, combine, COMBINES, UsageError)
     const handle = this.#handle(type, { ...identity, combine })
-    if (handle.name !== OVERFLOW) checkCombine(handle.name, combine, [handle.identity.combine])
+    if (handle.name !== OVERFLOW) checkOneOf(what, combine, [handle.identity.combine], UsageError)
     return handle as Handles[T]
   }
 
@@ -101,24 +96,28 @@ export class BaseRecorder implements Registrar {
   child(parent: Instrument, tags: Tags): Instrument {
     const { type, name, identity } = parent
     const fit = Object.entries(tags ?? {}).filter(
-      ([tag, value]) =>
-        value !== undefined && !this.#fault(name, 'tag', () => checkTag(tag, value, identity.allowTags)),
+      ([tag, value]) => value !== undefined && this.#succeeds(name, () => checkTag(tag, value, identity.allowTags)),
     )
     const all = { ...parent.tags, ...Object.fromEntries(fit) }
     let handle = parent
     // each of them is a tag, but together they may be too many
-    this.#fault(name, 'tag', () => (handle = this.#handle(type, { ...identity, tags: all })))
+    this.#succeeds(name, () => (handle = this.#handle(type, { ...identity, tags: all })))
     return handle
   }
 
   /** Takes a one-shot measurement; answers the reason when it does not. Never throws. */
   record(measurement: Measurement, defaults: Defaults): string | undefined {
-    return this.#fault(measurement?.name, 'invalid', () => takeShot(this.find(measurement, defaults), measurement))
+    try {
+      takeShot(this.find(measurement, defaults), measurement)
+      return undefined
+    } catch (cause) {
+      return this.reject(measurement?.name, 'invalid', cause)
+    }
   }
 
   /** Frames of all that was recorded since the last call. */
   seal(): SealedFrame[] {
-    return [...this.groups.values()].flatMap((group) => this.#seal(group, group.handles))
+    return Object.values(this.groups).flatMap((group) => this.#seal(group, group.handles))
   }
 
   /** @internal Hands on a frame of one handle. */
@@ -126,26 +125,28 @@ export class BaseRecorder implements Registrar {
     for (const frame of this.#seal(this.#group(handle), [handle])) this.outlet.onFrame(frame)
   }
 
-  /** @internal Counts what was not taken, and says so once per name and reason. */
-  reject(name: unknown, reason: string, message: string): void {
+  /** @internal Counts what was not taken, and says so once per name and reason; answers why. */
+  reject(name: unknown, reason: string, cause: unknown): string {
+    // looking into what is no object, or is an odd one, throws errors of other kinds
+    const message = describe(cause)
     this.dropped[reason] = (this.dropped[reason] ?? 0) + 1
     const what = `dropped ${reason === 'tag' ? 'tags' : 'measurements'} of ${describe(name)}: `
     const complaint = reason + what
-    if (this.#complained.size >= 1_000 || this.#complained.has(complaint)) return
-    this.#complained.add(complaint)
-    this.warn('ZIBRATO_DROPPED', what + message)
+    if (this.#complained.size < 1_000 && !this.#complained.has(complaint)) {
+      this.#complained.add(complaint)
+      this.warn('ZIBRATO_DROPPED', what + message)
+    }
+    return message
   }
 
-  /** Why `take` threw, which is counted; undefined when it did not. */
-  #fault(name: unknown, reason: string, take: () => void): string | undefined {
+  /** Whether `take` did not throw; it is counted when it did. */
+  #succeeds(name: string, take: () => void): boolean {
     try {
       take()
-      return undefined
+      return true
     } catch (cause) {
-      // looking into what is no object, or is an odd one, throws errors of other kinds
-      const message = describe(cause)
-      this.reject(name, reason, message)
-      return message
+      this.reject(name, 'tag', cause)
+      return false
     }
   }
 
@@ -160,22 +161,18 @@ export class BaseRecorder implements Registrar {
 
   /** Has a frame take what a handle recorded. */
   protected drain(handle: Instrument, closedMs: number): void {
-    handle.drain(this.#encoder.entry(TYPE_CODE[handle.type], handle.key) as never, closedMs)
+    handle.drain(this.#encoder.entry(handle.type, handle.key) as never, closedMs)
     handle.touched = false
   }
 
   /** The handle of a one-shot measurement. @throws InvalidMeasurementError when there can be none */
-  protected find({ type, name, level, source, tags = {} }: Measurement, defaults: Defaults): Instrument {
+  protected find(measurement: Measurement, defaults: Defaults): Instrument {
+    const { type, name, tags = {} } = measurement
     if (typeof tags !== 'object' || tags === null || Array.isArray(tags)) {
-      throw new InvalidMeasurementError('tags must be an object such as {"route":"/pay"}')
+      throw new InvalidMeasurementError('tags must be an object of texts')
     }
-    return this.#handle(type === 'unique' ? 'set' : type, {
-      name,
-      source: source ?? defaults.source,
-      level: level ?? defaults.level,
-      tags: { ...defaults.tags, ...tags },
-      combine: 'last',
-    })
+    const { level, source, tags: all } = defaults.with(measurement)
+    return this.#handle(type === 'unique' ? 'set' : type, { name, level, source, tags: all, combine: 'last' })
   }
 
   #handle(type: Type, identity: Identity, isBounded = true): Instrument {
@@ -184,10 +181,10 @@ export class BaseRecorder implements Registrar {
     const key = seriesKey(name, source, tags)
     const series = `${type}\0${key}`
     const id = `${level}\0${series}`
-    let handle = this.handles.get(id)
-    if (handle !== undefined) return handle
+    const known = this.handles.get(id)
+    if (known) return known
     if (isBounded && this.series.size >= this.maxSeries && !this.series.has(series)) {
-      if (this.overflowed++ === 0) {
+      if (!this.overflowed++) {
         this.warn(
           'ZIBRATO_SERIES_LIMIT',
           `over ${this.maxSeries} series: ${describe(name)} and other new ones count in "${OVERFLOW}"; ` +
@@ -195,10 +192,17 @@ export class BaseRecorder implements Registrar {
         )
       }
       // sources can be what there are too many of
-      const known = this.handles.size < 2 * this.maxSeries ? source : DEFAULT_SOURCE
-      return this.#handle(type, { name: OVERFLOW, source: known, level, tags: {} }, false)
+      const few = this.handles.size < 2 * this.maxSeries
+      const overflow = {
+        name: OVERFLOW,
+        source: few ? source : DEFAULT_SOURCE,
+        level,
+        tags: {},
+        combine: 'last',
+      } as const
+      return this.#handle(type, overflow, false)
     }
-    handle = this.create(type, identity, key)
+    const handle = this.create(type, identity, key)
     if (isBounded) this.series.add(series)
     this.handles.set(id, handle)
     this.#group(handle).handles.push(handle)
@@ -206,12 +210,7 @@ export class BaseRecorder implements Registrar {
   }
 
   #group({ level, key: { shard } }: Instrument): Group {
-    const id = `${shard} ${level}`
-    let group = this.groups.get(id)
-    if (group === undefined) {
-      this.groups.set(id, (group = { level, shard, handles: [], seq: 0, sealedMs: this.now() }))
-    }
-    return group
+    return (this.groups[`${shard} ${level}`] ??= { level, shard, handles: [], seq: 0, sealedMs: this.#startedMs })
   }
 
   #seal(group: Group, handles: readonly Instrument[]): SealedFrame[] {

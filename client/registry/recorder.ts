@@ -71,7 +71,7 @@ export class Recorder extends BaseRecorder {
       )
     }
     for (const handle of this.handles.values()) {
-      outlet.carries?.check(handle.type, handle.identity, handle.identity.combine ?? 'last')
+      outlet.carries?.check(handle.type, handle.identity, handle.identity.combine)
     }
     this.#immediate = immediate
     this.#singly = singly
@@ -86,7 +86,7 @@ export class Recorder extends BaseRecorder {
   /** Lets the reader have all that was recorded since the last call, and makes no frames of it. */
   collect(): void {
     this.#reader?.turn()
-    for (const { handles } of this.groups.values()) {
+    for (const { handles } of Object.values(this.groups)) {
       for (const handle of handles) {
         if (!handle.touched) continue
         this.#reader?.cleared(handle)
@@ -119,14 +119,14 @@ export class Recorder extends BaseRecorder {
     this.#paths = 0
     this.handles.clear()
     this.series.clear()
-    for (const group of this.groups.values()) group.handles = []
+    for (const group of Object.values(this.groups)) group.handles = []
   }
 
   /** Forgets the handles that `idle` names, and what they hold: so {@link seal} first. Only for whoever lets go of them too. */
   forget(idle: (handle: Instrument) => boolean): void {
     this.#forgets++
     const levels = new Set<string>()
-    for (const group of this.groups.values()) {
+    for (const group of Object.values(this.groups)) {
       levels.add(group.level)
       group.handles = group.handles.filter((handle) => !idle(handle))
     }
@@ -152,7 +152,7 @@ export class Recorder extends BaseRecorder {
   }
 
   protected override create(type: Type, identity: Identity, key: string): Instrument {
-    this.outlet.carries?.check(type, identity, identity.combine ?? 'last')
+    this.outlet.carries?.check(type, identity, identity.combine)
     if (identity.name !== OVERFLOW) this.#reader?.check(type, identity.name)
     const handle = super.create(type, identity, key)
     handle.immediate = this.#immediate || (this.#singly && (type === 'timer' || type === 'histogram'))

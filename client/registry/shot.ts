@@ -1,4 +1,4 @@
-import { notFinite, unfit } from '../describe.ts'
+import { checkOneOf, unfit } from '../describe.ts'
 import type { Instrument } from '../instruments/instrument.ts'
 import { type Measurement, PER_SECOND } from '../measurement.ts'
 
@@ -9,16 +9,16 @@ import { type Measurement, PER_SECOND } from '../measurement.ts'
  */
 export function takeShot(handle: Instrument, { value, rate = 1, unit = 's', timestamp }: Measurement): void {
   const { type } = handle
-  if (!Number.isFinite(value) && (type !== 'set' || typeof value !== 'string')) throw notFinite(value)
+  if (!Number.isFinite(value) && (type !== 'set' || typeof value !== 'string')) {
+    throw unfit('value', 'a finite number', value)
+  }
   const weight = 1 / rate
   if (typeof rate !== 'number' || !(weight >= 1 && weight < Infinity)) {
-    throw unfit('rate must lie over 0 and up to 1', rate)
+    throw unfit('rate', 'a number over 0 and up to 1', rate)
   }
-  if (!Object.hasOwn(PER_SECOND, unit) || (unit !== 's' && type !== 'timer')) {
-    throw unfit('unit must be "s", "ms", "us" or "ns", and only of a timer', unit)
-  }
+  checkOneOf('unit', unit, type === 'timer' ? Object.keys(PER_SECOND) : ['s'])
   if (timestamp !== undefined && !(typeof timestamp === 'number' && timestamp >= 0 && timestamp < 8.64e12)) {
-    throw unfit('timestamp must be seconds since the epoch', timestamp)
+    throw unfit('timestamp', 'seconds since the epoch', timestamp)
   }
   // dividing keeps 12 ms the double nearest to 0.012
   const scaled = type === 'timer' ? (value as number) / PER_SECOND[unit] : value

@@ -140,5 +140,5 @@ function uniqueLabels(series: Series, taken: Set<string>): string {
 
 function hashText(text: string): string {
   const bytes = utf8(text)
-  return hashKey(bytes, 0, bytes.length).toString(16).padStart(8, '0')
+  return hashKey(bytes).toString(16).padStart(8, '0')
 }

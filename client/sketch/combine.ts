@@ -1,6 +1,3 @@
-import { describe } from '../describe.ts'
-import { UsageError } from '../errors.ts'
-
 /** How the newest values of several publishers become one; the position is the wire's code. */
 export const COMBINES = ['last', 'sum', 'min', 'max'] as const
 export type Combine = (typeof COMBINES)[number]
@@ -11,9 +8,3 @@ export const SUMMARISED = 0x80
 
 /** Readings of a gauge that an entry of a frame may hold. */
 export const MAX_READINGS = 64
-
-/** @throws UsageError when a gauge would combine in another way than those that are left to it */
-export function checkCombine(name: string, combine: Combine, ways: readonly (Combine | undefined)[]): void {
-  if (ways.includes(combine)) return
-  throw new UsageError(`gauge ${describe(name)} cannot combine by ${describe(combine)}, only by ${ways.join(', ')}`)
-}

@@ -41,9 +41,9 @@ function encodeValues(pairs: readonly Pair[]): Octets {
   const isWeighted = weights.some((weight) => weight !== 1)
   return [
     isWeighted ? 2 : 0,
-    ...[sum(0), sum(1), Math.min(...values), Math.max(...values), sum(2)].flatMap(finite),
+    ...finite(sum(0), sum(1), Math.min(...values), Math.max(...values), sum(2)),
     ...varint(values.length),
-    ...values.concat(isWeighted ? weights : []).flatMap(finite),
+    ...finite(...values, ...(isWeighted ? weights : [])),
   ]
 }
 
@@ -52,22 +52,29 @@ function encodeReadings(pairs: readonly Pair[], flags: number): Octets {
   const values = pairs.map(([value]) => value)
   const inTime = [...pairs].sort(([, left], [, right]) => left - right)
   const kept = lastBy(([, timeMs]) => Math.floor(timeMs / 1000), inTime).slice(-MAX_READINGS)
-  const summary = [values.length, Math.min(...values), Math.max(...values), values.reduce((sum, value) => sum + value)]
-  let previousMs = 0
-  const readings = kept.flatMap(([value, timeMs]) => {
-    const distance = varint(timeMs - previousMs)
-    previousMs = timeMs
-    return [...distance, ...finite(value)]
-  })
+  const readings = kept.flatMap(([value, timeMs], index) => [
+    ...varint(timeMs - (kept[index - 1]?.[1] ?? 0)),
+    ...finite(value),
+  ])
   return kept.length === values.length
     ? [flags, kept.length, ...readings]
-    : [flags | SUMMARISED, kept.length, ...readings, ...summary.flatMap(finite)]
+    : [
+        flags | SUMMARISED,
+        kept.length,
+        ...readings,
+        ...finite(
+          values.length,
+          Math.min(...values),
+          Math.max(...values),
+          values.reduce((sum, value) => sum + value),
+        ),
+      ]
 }
 
 /** As `Members` do that are few. */
 function encodeHashes(pairs: readonly Pair[]): Octets {
   const hashes = lastBy(String, pairs)
-  return [0, ...varint(hashes.length), ...hashes.flat().flatMap(u32)]
+  return [0, ...varint(hashes.length), ...u32(...hashes.flat())]
 }
 
 function lastBy(key: (pair: Pair) => unknown, pairs: readonly Pair[]): Pair[] {

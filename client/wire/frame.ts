@@ -1,7 +1,7 @@
 import { InvalidFrameError } from '../errors.ts'
 import { type Aggregate, createAggregate, decodeAggregate, typeOf } from '../sketch/aggregate.ts'
 import { Reader, Writer, utf8 } from './bytes.ts'
-import { hashKey } from './hash.ts'
+import { fnv1a32 } from './hash.ts'
 import { type EncodedKey, LIMITS, type Series, SHARDS, checkLevel, hashIfKey, parseKey, shardOf } from './series.ts'
 
 export const FRAME_VERSION = 1
@@ -133,7 +133,7 @@ function readLevel(reader: Reader): string {
   if (length > LIMITS.level) throw new InvalidFrameError(`frame: a level of ${length} bytes`)
   const { source, offset } = reader
   reader.skip(length)
-  const id = hashKey(source, offset, offset + length)
+  const id = fnv1a32(source, offset, offset + length)
   const known = levels.get(id)
   if (known !== undefined && same(known.bytes, source, offset, length)) return known.text
   const bytes = source.slice(offset, offset + length)

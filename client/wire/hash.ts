@@ -19,8 +19,10 @@ export function mix32(hash: number): number {
 }
 
 /** The hash of a series key: its low five bits are the shard. */
-export function hashKey(bytes: Uint8Array, start = 0, end: number = bytes.length): number {
-  return mix32(fnv1a32(bytes, start, end))
+export function hashKey(bytes: Uint8Array): number {
+  let hash = FNV_BASIS
+  for (const byte of bytes) hash = Math.imul(hash ^ byte, FNV_PRIME)
+  return mix32(hash)
 }
 
 /**

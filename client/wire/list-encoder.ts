@@ -2,7 +2,7 @@ import { utf8 } from './bytes.ts'
 import type { Encoder } from './encoder.ts'
 import { FRAME_VERSION } from './frame.ts'
 import { type Octets, sized, u32, varint } from './octets.ts'
-import type { EncodedKey } from './series.ts'
+import { type EncodedKey, TYPES, type Type } from './series.ts'
 
 /** Gathers the entries of one frame of one publisher, as octets; reuse it. The bytes are those of a `FrameEncoder`. */
 export class ListEncoder implements Encoder<(payload: Octets) => void> {
@@ -14,10 +14,10 @@ export class ListEncoder implements Encoder<(payload: Octets) => void> {
     return this.#entries.length
   }
 
-  entry(type: number, { hash, bytes }: EncodedKey): (payload: Octets) => void {
+  entry(type: Type, { hash, bytes }: EncodedKey): (payload: Octets) => void {
     return (payload) => {
       this.#count++
-      this.#entries.push(type, ...u32(hash), ...sized(bytes), ...payload)
+      this.#entries.push(TYPES.indexOf(type), ...u32(hash), ...sized(bytes), ...payload)
     }
   }
 

@@ -9,14 +9,14 @@ export function varint(value: number): Octets {
   return value < 0x80 ? [value] : [(value % 0x80) + 0x80, ...varint(Math.floor(value / 0x80))]
 }
 
-export function u32(value: number): Octets {
-  return [...new Uint8Array(Uint32Array.of(value).buffer)]
+export function u32(...values: readonly number[]): Octets {
+  return [...new Uint8Array(Uint32Array.from(values).buffer)]
 }
 
-/** A double; what overflowed is the largest there is, so that one absurd value cannot cost a frame. */
-export function finite(value: number): Octets {
-  const bounded = Math.max(-Number.MAX_VALUE, Math.min(Number.MAX_VALUE, value)) || 0
-  return [...new Uint8Array(Float64Array.of(bounded).buffer)]
+/** Doubles; what overflowed is the largest there is, so that one absurd value cannot cost a frame. */
+export function finite(...values: readonly number[]): Octets {
+  const bounded = (value: number): number => (Number.isFinite(value) ? value : Math.sign(value) * Number.MAX_VALUE || 0)
+  return [...new Uint8Array(Float64Array.from(values, bounded).buffer)]
 }
 
 /** A varint length, then the bytes. */

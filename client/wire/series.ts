@@ -1,5 +1,5 @@
-import { unfit } from '../describe.ts'
-import { FNV_BASIS, FNV_PRIME, fnv1a32, mix32 } from './hash.ts'
+import { checkOneOf, unfit } from '../describe.ts'
+import { FNV_BASIS, FNV_PRIME, hashKey, mix32 } from './hash.ts'
 import { utf8 } from './bytes.ts'
 
 /** Types as they travel; their position is the type's byte in a frame. Code says `unique`, the wire says `set`. */
@@ -38,14 +38,13 @@ const TAG_KEY_BYTES = 128
 const LEVEL_BYTES = 64
 const MOST_TAGS = 32
 
-export const LIMITS: Readonly<Record<'name' | 'source' | 'tagKey' | 'tagValue' | 'tags' | 'level' | 'key', number>> = {
+export const LIMITS: Readonly<Record<'name' | 'source' | 'tagKey' | 'tagValue' | 'tags' | 'level', number>> = {
   name: TEXT_BYTES,
   source: TEXT_BYTES,
   tagKey: TAG_KEY_BYTES,
   tagValue: TEXT_BYTES,
   tags: MOST_TAGS,
   level: LEVEL_BYTES,
-  key: 2 * (TEXT_BYTES + 1) + MOST_TAGS * (TAG_KEY_BYTES + TEXT_BYTES + 2),
 }
 
 // NUL separates the parts of a key; line breaks would break text lines and logs
@@ -60,15 +59,15 @@ function checkPart(what: string, text: unknown, least: number, limit = TEXT_BYTE
     // three bytes is the most one UTF-16 unit takes, so short texts need no encoding
     (text.length * 3 > limit && utf8(text).length > limit)
   ) {
-    throw unfit(`${what} must be a text of ${least} to ${limit} bytes without NUL or line break`, text)
+    throw unfit(what, `a text of ${least} to ${limit} bytes without NUL or line break`, text)
   }
 }
 
 /** @throws InvalidMeasurementError when no series may have the tag, or it is not among those allowed */
 export function checkTag(tag: string, value: TagValue, allowed?: readonly string[]): void {
-  if (allowed?.includes(tag) === false) throw unfit(`tag key must be one of ${allowed.join(', ')}`, tag)
+  if (allowed !== undefined) checkOneOf('tag key', tag, allowed)
   checkPart('tag key', tag, 1, TAG_KEY_BYTES)
-  if (!tag.isWellFormed()) throw unfit('tag key must not hold half a character', tag)
+  if (!tag.isWellFormed()) throw unfit('tag key', 'of whole characters', tag)
   const text = typeof value === 'number' || typeof value === 'boolean' ? `${value}` : value
   checkPart(`tag "${tag}"`, text, 0)
 }
@@ -79,7 +78,7 @@ export function checkTag(tag: string, value: TagValue, allowed?: readonly string
  */
 export function checkLevel(level: string): void {
   checkPart('level', level, 1, LEVEL_BYTES)
-  if (/^[#?]|\|/.test(level)) throw unfit('level must not hold "|" nor start with "#" or "?"', level)
+  if (/^[#?]|\|/.test(level)) throw unfit('level', 'without "|", and without "#" or "?" in front', level)
 }
 
 /**
@@ -93,7 +92,7 @@ export function seriesKey(name: string, source: string, tags: Tags = {}): string
   checkPart('source', source, 0)
   let key = `${name}\0${source}\0`
   const used = Object.keys(tags).filter((tag) => tags[tag] !== undefined)
-  if (used.length > MOST_TAGS) throw unfit(`tags must be ${MOST_TAGS} at the most`, used.length)
+  if (used.length > MOST_TAGS) throw unfit('tags', `${MOST_TAGS} at the most`, used.length)
   for (const tag of used.sort(byBytes)) {
     checkTag(tag, tags[tag])
     key += `${tag}\0${tags[tag]}\0`
@@ -130,7 +129,7 @@ export function parseKey(type: Type, key: string): Series {
  * limits, tags sorted. In one pass, because every entry that comes in takes it.
  */
 export function hashIfKey(bytes: Uint8Array, start: number, end: number): number {
-  if (end - start > LIMITS.key || bytes[start] === 0) return -1
+  if (end - start > 2 * (TEXT_BYTES + 1) + MOST_TAGS * (TAG_KEY_BYTES + TEXT_BYTES + 2) || bytes[start] === 0) return -1
   let hash = FNV_BASIS
   let parts = 0
   let partStart = start
@@ -190,6 +189,6 @@ export interface EncodedKey {
 
 export function encodeKey(key: string): EncodedKey {
   const bytes = utf8(key)
-  const hash = mix32(fnv1a32(bytes))
+  const hash = hashKey(bytes)
   return { bytes, hash, shard: shardOf(hash) }
 }

@@ -1,7 +1,7 @@
 import type { Writer } from './bytes.ts'
 import type { Encoder } from './encoder.ts'
 import { FrameEncoder, type Publisher, newPublisher } from './frame.ts'
-import type { EncodedKey } from './series.ts'
+import { type EncodedKey, TYPE_CODE, type Type } from './series.ts'
 
 /** A {@link FrameEncoder} of one publisher's frames. */
 export class SketchEncoder implements Encoder<() => Writer> {
@@ -24,8 +24,8 @@ export class SketchEncoder implements Encoder<() => Writer> {
     return this.#frame.size
   }
 
-  entry(type: number, key: EncodedKey): () => Writer {
-    this.#type = type
+  entry(type: Type, key: EncodedKey): () => Writer {
+    this.#type = TYPE_CODE[type]
     this.#key = key
     return this.#entry
   }

@@ -81,7 +81,7 @@ describe('warnings', () => {
     unsubscribe('zibrato:warning', listener)
     expect(heard).toEqual(warnings)
     expect(heard).toEqual([
-      { code: 'ZIBRATO_DROPPED', message: 'dropped measurements of "c": NaN is not a finite number' },
+      { code: 'ZIBRATO_DROPPED', message: 'dropped measurements of "c": value must be a finite number, not NaN' },
     ])
   })
 

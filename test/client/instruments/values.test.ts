@@ -175,14 +175,14 @@ describe('a gauge', () => {
     expect(sum.combine).toBe('sum')
     expect(z.gauge('queue', { combine: 'sum' })).toBe(sum)
     expect(() => z.gauge('queue', { combine: 'max' })).toThrow(UsageError)
-    expect(() => z.gauge('queue')).toThrow(/cannot combine by "last", only by sum$/)
+    expect(() => z.gauge('queue')).toThrow(/combine of "queue" must be one of sum, not "last"/)
     expect(sum.with({ shard: 1 }).combine).toBe('sum')
   })
 
   test('cannot combine in a way that there is none of', () => {
     const { z } = observed()
     expect(() => z.gauge('queue', { combine: 'average' as 'sum' })).toThrow(
-      /cannot combine by "average", only by last, sum, min, max/,
+      /combine of "queue" must be one of last, sum, min, max, not "average"/,
     )
   })
 
