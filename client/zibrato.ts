@@ -169,18 +169,20 @@ export class Zibrato<Level extends string = string> implements AsyncDisposable {
   }
 
   /** @internal */
-  protected handle(type: Type, name: string, options: InstrumentOptions<Level> = {}, combine?: Combine): Instrument {
+  protected handle(
+    type: Type,
+    name: string,
+    options: InstrumentOptions<Level> = {},
+    combine: Combine = 'last',
+  ): Instrument {
     const { level, source, tags } = this.#defaults
-    return this.#client.recorder.handle(
-      type,
-      {
-        name,
-        level: options.level ?? level,
-        source: options.source ?? source,
-        tags: options.tags === undefined ? tags : { ...tags, ...options.tags },
-        allowTags: options.allowTags,
-      },
+    return this.#client.recorder.handle(type, {
+      name,
+      level: options.level ?? level,
+      source: options.source ?? source,
+      tags: options.tags === undefined ? tags : { ...tags, ...options.tags },
+      allowTags: options.allowTags,
       combine,
-    )
+    })
   }
 }

@@ -9,13 +9,16 @@ import { Instrument } from './instrument.ts'
  */
 export class Gauge<Tag extends string = string> extends Instrument<Tag> {
   readonly type = 'gauge'
-  /** How several publishers' values become one. */
-  declare readonly combine: Combine
   /** @internal */
   readonly recorded: GaugeReadings = this.recorder.aggregates.readings()
   #observer: (() => number) | undefined
   // the newest value, for as long as this publisher lives
   #value = Number.NaN
+
+  /** How several publishers' values become one. */
+  get combine(): Combine {
+    return this.identity.combine
+  }
 
   /** Notes a finite reading, made now. */
   set(value: number): void {

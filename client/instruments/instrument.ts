@@ -41,10 +41,10 @@ export interface Identity {
  */
 export abstract class Instrument<Tag extends string = string> {
   abstract readonly type: Type
-  declare readonly name: string
-  declare readonly source: string
-  declare readonly level: string
-  declare readonly tags: Tags
+  readonly name: string
+  readonly source: string
+  readonly level: string
+  readonly tags: Tags
   /** @internal */
   readonly identity: Identity
   /** @internal */
@@ -63,7 +63,10 @@ export abstract class Instrument<Tag extends string = string> {
     this.recorder = recorder
     this.key = key
     this.identity = identity
-    Object.assign(this, identity)
+    this.name = identity.name
+    this.source = identity.source
+    this.level = identity.level
+    this.tags = identity.tags
   }
 
   /**

@@ -3,7 +3,7 @@ import { type Handles, createInstrument } from '../instruments/create.ts'
 import type { Identity, Instrument, Registrar } from '../instruments/instrument.ts'
 import type { Measurement } from '../measurement.ts'
 import type { Aggregates } from '../sketch/aggregates.ts'
-import { COMBINES, type Combine } from '../sketch/combine.ts'
+import { COMBINES } from '../sketch/combine.ts'
 import type { Carries, SealedFrame } from '../transport/transport.ts'
 import type { WarningSink } from '../warning.ts'
 import type { Encoder } from '../wire/encoder.ts'
@@ -84,11 +84,13 @@ export class BaseRecorder implements Registrar {
    * @throws InvalidMeasurementError when no series may have that name, source, tag or level
    * @throws UsageError when a gauge of that series combines otherwise, or by no known way
    */
-  handle<T extends Type>(type: T, identity: Omit<Identity, 'combine'>, combine: Combine = 'last'): Handles[T] {
+  handle<T extends Type>(type: T, identity: Identity): Handles[T] {
+    const { combine } = identity
     const what = `combine of "${identity.name}"`
     checkOneOf(what, combine, COMBINES, UsageError)
-    const handle = this.#handle(type, { ...identity, combine })
-    if (handle.name !== OVERFLOW) checkOneOf(what, combine, [handle.identity.combine], UsageError)
+    const handle = this.#handle(type, identity)
+    const known = handle.identity.combine
+    if (known !== combine && handle.name !== OVERFLOW) checkOneOf(what, combine, [known], UsageError)
     return handle as Handles[T]
   }
 
@@ -218,9 +220,9 @@ export class BaseRecorder implements Registrar {
     // all of them first: what is observed meanwhile may record, and make frames
     const due = handles.filter((handle) => handle.due())
     if (due.length === 0) return frames
+    const closedMs = this.now()
     const encoder = this.#encoder
     const { level, shard } = group
-    const closedMs = this.now()
     const close = (): void => {
       const seq = ++group.seq
       // at the edge there is no time while a module loads: it reads 0

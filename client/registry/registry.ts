@@ -313,19 +313,16 @@ export class Registry<Level extends string = string> implements Publishable {
     this.#recorder.unpublish()
   }
 
-  #handle(type: Type, name: string, options: InstrumentOptions<Level> = {}, combine?: Combine): Handles[Type] {
+  #handle(type: Type, name: string, options: InstrumentOptions<Level> = {}, combine: Combine = 'last'): Handles[Type] {
     const { level, source, tags } = this.defaults
-    return this.#recorder.handle(
-      type,
-      {
-        name,
-        level: options.level ?? level,
-        source: options.source ?? source,
-        tags: options.tags === undefined ? tags : { ...tags, ...options.tags },
-        allowTags: options.allowTags,
-      },
+    return this.#recorder.handle(type, {
+      name,
+      level: options.level ?? level,
+      source: options.source ?? source,
+      tags: options.tags === undefined ? tags : { ...tags, ...options.tags },
+      allowTags: options.allowTags,
       combine,
-    )
+    })
   }
 
   #check(type: Type, name: string): void {

@@ -16,7 +16,7 @@ export function takeShot(handle: Instrument, { value, rate = 1, unit = 's', time
   if (typeof rate !== 'number' || !(weight >= 1 && weight < Infinity)) {
     throw unfit('rate', 'a number over 0 and up to 1', rate)
   }
-  checkOneOf('unit', unit, type === 'timer' ? Object.keys(PER_SECOND) : ['s'])
+  if (unit !== 's') checkOneOf('unit', unit, type === 'timer' ? Object.keys(PER_SECOND) : ['s'])
   if (timestamp !== undefined && !(typeof timestamp === 'number' && timestamp >= 0 && timestamp < 8.64e12)) {
     throw unfit('timestamp', 'seconds since the epoch', timestamp)
   }

@@ -154,7 +154,7 @@ export class Lines {
       }
       this.#levels.add(level)
     }
-    const handle = this.#recorder.handle(type, { name, source, level, tags: {}, allowTags: undefined })
+    const handle = this.#recorder.handle(type, { name, source, level, tags: {}, combine: 'last' })
     // of two that share a hash the first is found faster
     if (!this.#known.has(reader.hash)) this.#known.set(reader.hash, { identity: reader.identity(), handle })
     return handle

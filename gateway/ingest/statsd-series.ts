@@ -95,7 +95,7 @@ export class StatsdSeries {
     try {
       const tags = tagsOf(this.#decoder.decode(bytes.subarray(line.tags, line.tagsEnd)), sanitize)
       const type = TYPES[line.type] as Type
-      handle = this.#recorder.handle(type, { name, source: DEFAULT_SOURCE, tags, level, allowTags: undefined })
+      handle = this.#recorder.handle(type, { name, source: DEFAULT_SOURCE, tags, level, combine: 'last' })
     } catch {
       return 'tags'
     }

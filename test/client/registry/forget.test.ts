@@ -14,7 +14,7 @@ function recorder(maxSeries: number): Recorder {
 }
 
 function counter(of: Recorder, name: string, level = 'info'): { inc(): void } {
-  return of.handle('counter', { name, source: 'web', tags: {}, level, allowTags: undefined })
+  return of.handle('counter', { name, source: 'web', tags: {}, level, combine: 'last' })
 }
 
 describe('a recorder that forgets', () => {

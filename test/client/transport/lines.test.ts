@@ -213,7 +213,7 @@ describe('a backlog of lines', () => {
     return {
       backlog,
       count(name, level = 'info') {
-        recorder.handle('counter', { name, source: 's', level, tags: {}, allowTags: undefined }).inc()
+        recorder.handle('counter', { name, source: 's', level, tags: {}, combine: 'last' }).inc()
         backlog.push(recorder.seal())
       },
       turn: (ms) => (nowMs += ms),
