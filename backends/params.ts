@@ -1,4 +1,4 @@
-import { parseDuration } from '../client/duration.ts'
+import { durationMs } from '../client/duration.ts'
 import { UsageError } from '../client/errors.ts'
 
 export interface Param {
@@ -54,7 +54,7 @@ export class Params {
     const param = this.#one(name)
     if (param === undefined) return undefined
     try {
-      return parseDuration(param.value)
+      return durationMs(param.value)
     } catch {
       throw this.#wrong(param, 'a duration such as 250ms, 10s or 1m')
     }

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { CURVE_KEY } from '../../client/curve.ts'
-import { parseDuration } from '../../client/duration.ts'
+import { durationMs } from '../../client/duration.ts'
 import { UsageError } from '../../client/errors.ts'
 import { LIMITS, checkLevel } from '../../client/wire/series.ts'
 import { subscribersUrl } from '../../backends/worker/source.ts'
@@ -73,8 +73,8 @@ export function level(text: string): string {
 
 /** Milliseconds. */
 export function duration(text: string, least: string, most: string): number {
-  const ms = parseDuration(text)
-  if (ms >= parseDuration(least) && ms <= parseDuration(most)) return ms
+  const ms = durationMs(text)
+  if (ms >= durationMs(least) && ms <= durationMs(most)) return ms
   throw new UsageError(`${JSON.stringify(text)} must lie between ${least} and ${most}`)
 }
 

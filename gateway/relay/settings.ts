@@ -1,4 +1,4 @@
-import { parseDuration } from '../../client/duration.ts'
+import { durationMs } from '../../client/duration.ts'
 import { UsageError } from '../../client/errors.ts'
 import { SHARDS } from '../../client/wire/series.ts'
 import { Tokens, parseTokens } from '../auth.ts'
@@ -107,7 +107,7 @@ function upstreamOf({ UPSTREAM, UPSTREAM_URL, UPSTREAM_TOKEN }: RelayEnv): Upstr
 
 function linger(given: string): number {
   try {
-    const ms = parseDuration(given)
+    const ms = durationMs(given)
     if (ms <= 60_000) return ms
   } catch (cause) {
     throw new UsageError(`RELAY_LINGER: ${(cause as Error).message}`, { cause })
