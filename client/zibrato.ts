@@ -7,7 +7,7 @@ import type { Timer } from './instruments/timer.ts'
 import type { Unique } from './instruments/unique.ts'
 import type { Instrument } from './instruments/instrument.ts'
 import { type MethodDecorator, methodDecorator } from './measure/decorator.ts'
-import { type AnyFunction, type MeasureOptions, wrapCounted, wrapTimed } from './measure/wrap.ts'
+import { type AnyFunction, type MeasureOptions, wrap } from './measure/wrap.ts'
 import type { Measurement } from './measurement.ts'
 import type { GaugeOptions, InstrumentOptions, Platform, ZibratoOptions } from './options.ts'
 import type { Defaults } from './registry/defaults.ts'
@@ -112,18 +112,18 @@ export class Zibrato<Level extends string = string> implements AsyncDisposable {
   /** A decorator that times every call of a method; the counterpart of Python's `time_me`. */
   timeMe(options: TimeMeOptions<Level> = {}): MethodDecorator {
     const timer = this.timer(options.name, options)
-    return methodDecorator('timeMe', (method) => wrapTimed(timer, this.#client.recorder.clock, method, options))
+    return methodDecorator('timeMe', (method) => timer.wrap(method, options))
   }
 
   /** A decorator that counts every call of a method; the counterpart of Python's `count_me`. */
   countMe(options: CountMeOptions<Level> = {}): MethodDecorator {
-    const counter = this.counter(options.name, options)
-    return methodDecorator('countMe', (method) => wrapCounted(counter, options.value ?? 1, method, options))
+    return methodDecorator('countMe', (method) => this.wrapCounted(method, options))
   }
 
   /** A function like `fn` whose calls are counted once they end. */
   wrapCounted<Fn extends AnyFunction>(fn: Fn, options: CountMeOptions<Level> = {}): Fn {
-    return wrapCounted(this.counter(options.name, options), options.value ?? 1, fn, options)
+    const counter = this.counter(options.name, options)
+    return wrap<Fn, Counter>(fn, counter, options, () => (to) => to.inc(options.value))
   }
 
   /** The same client with other defaults; it shares everything else, and closing it only flushes. */

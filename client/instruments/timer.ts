@@ -1,5 +1,5 @@
-import { settled } from '../measure/settled.ts'
-import { type MeasureOptions, wrapTimed } from '../measure/wrap.ts'
+import { measured } from '../measure/measured.ts'
+import { type MeasureOptions, wrap } from '../measure/wrap.ts'
 import { Sampled } from './sampled.ts'
 import { Scope, type TimeScope } from './scope.ts'
 
@@ -26,20 +26,16 @@ export class Timer<Tag extends string = string> extends Sampled<Tag> {
 
   /** Calls `body`, records how long it took, also when it throws or rejects, and returns what it returned. */
   time<Result>(body: () => Result): Result {
-    const clock = this.recorder.clock
-    const startedMs = clock()
-    let result: Result
-    try {
-      result = body()
-    } catch (error) {
-      this.recordMs(clock() - startedMs)
-      throw error
-    }
-    return settled(result, () => this.recordMs(clock() - startedMs))
+    const running = this.start()
+    return measured(body, () => running.stop())
   }
 
   /** A function like `fn` (same `this`, name, length, result and errors) of which every call is timed. */
-  wrap<Fn extends (...args: never[]) => unknown>(fn: Fn, options?: MeasureOptions): Fn {
-    return wrapTimed(this, this.recorder.clock, fn, options)
+  wrap<Fn extends (...args: never[]) => unknown>(fn: Fn, options: MeasureOptions = {}): Fn {
+    const { clock } = this.recorder
+    return wrap<Fn, Timer>(fn, this, options, () => {
+      const startedMs = clock()
+      return (timer) => timer.recordMs(clock() - startedMs)
+    })
   }
 }

@@ -13,20 +13,13 @@ export interface MethodDecorator {
 
 export function methodDecorator(what: string, wrap: (method: AnyFunction) => AnyFunction): MethodDecorator {
   const decorate = (
-    target: unknown,
-    context: ClassMethodDecoratorContext | string | symbol,
-    descriptor?: PropertyDescriptor,
+    target: AnyFunction,
+    context: Partial<ClassMethodDecoratorContext> | string | symbol | undefined,
+    descriptor?: TypedPropertyDescriptor<unknown>,
   ): unknown => {
-    if (typeof context === 'object' && context !== null && 'kind' in context) {
-      if (context.kind !== 'method') {
-        throw new UsageError(`@${what} decorates methods, not a ${String(context.kind)}; wrap functions with wrap()`)
-      }
-      return wrap(target as AnyFunction)
-    }
-    if (typeof descriptor?.value !== 'function') {
-      throw new UsageError(`@${what} decorates methods only; wrap functions with wrap()`)
-    }
-    return { ...descriptor, value: wrap(descriptor.value as AnyFunction) }
+    if ((context as Partial<ClassMethodDecoratorContext> | undefined)?.kind === 'method') return wrap(target)
+    if (typeof descriptor?.value === 'function') return { ...descriptor, value: wrap(descriptor.value as AnyFunction) }
+    throw new UsageError(`@${what} decorates methods only; wrap functions with wrap()`)
   }
   return decorate as MethodDecorator
 }
