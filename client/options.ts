@@ -5,7 +5,7 @@ import type { Tags } from './wire/series.ts'
 import type { Transport } from './transport/transport.ts'
 import type { CurveKeys } from './curve.ts'
 import type { BaseRecorder, BaseRecorderOptions, Outlet } from './registry/base-recorder.ts'
-import type { Warning, WarningSink } from './warning.ts'
+import type { WarningSink } from './warning.ts'
 
 /** What `new Zibrato(...)` takes. Durations are milliseconds, or a text such as `'5s'`. */
 export interface ZibratoOptions<Level extends string = string> {
@@ -93,25 +93,31 @@ export interface Clock {
   elapsed?(): number
 }
 
+/** Calls back every so often without keeping the program alive; answers what stops it. */
+export type Every = (intervalMs: number, call: () => void) => () => void
+
 /** What differs between runtimes. */
 export interface Platform {
-  env(name: string): string | undefined
-  /** What records: the registry's, where there can be one, or a new one. */
-  recorder(registry: Publishable | undefined, options: BaseRecorderOptions & { seal(): void }): BaseRecorder
-  /** The registry's, where there can be one. @throws UsageError for options that go with it and not with the client */
-  readonly defaults?: (options: ZibratoOptions) => Defaults | undefined
+  /** The registry's, where there can be one. @throws UsageError for options that make no sense, or go with it and not with the client */
+  defaults(options: ZibratoOptions): Defaults
+  /** A sink that tells `onWarning`, and the runtime's own channel, and never throws. */
+  sink(onWarning: WarningSink | undefined): WarningSink
   /** @throws UsageError when the options do not say where frames go, or what cannot be had here */
   open(options: ZibratoOptions, defaults: Defaults, warn: WarningSink): Transport
-  /** How long a flush waits for what others record meanwhile, unless told. Default 0. */
-  readonly lingerMs?: number
-  /** How long `flush` and `close` wait for what goes out, unless told. Default 5 s. */
-  readonly closeTimeoutMs?: number
-  /** Calls back every so often without keeping the program alive; answers what stops it. */
-  readonly every?: ((intervalMs: number, call: () => void) => () => void) | undefined
-  /** Has the program flush and close a client before it ends; answers what undoes that. */
-  readonly onExit?: ((client: Closable) => () => void) | undefined
-  /** Tells the runtime's own channel of a warning; `isHeard` when the program has its own. */
-  readonly publishWarning?: ((warning: Warning, isHeard: boolean) => void) | undefined
+  /** What records: the registry's, where there can be one, or a new one. */
+  recorder(outlet: BaseRecorderOptions, options: ZibratoOptions, client: Sealing): BaseRecorder
+  /** How long a flush waits for what others record meanwhile, unless told. */
+  readonly lingerMs: number
+  /** How long `flush` and `close` wait for what goes out, unless told. */
+  readonly closeTimeoutMs: number
+  /** Starts what a client does by itself; answers what stops it, once the last frames are made. */
+  start?(client: Sealing & Closable, options: ZibratoOptions): () => void
+}
+
+/** What has recorded measurements and sends frames of them. */
+export interface Sealing {
+  readonly transport: Transport
+  seal(): void
 }
 
 /** What is to be told before the program ends; neither rejects. */

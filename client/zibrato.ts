@@ -1,4 +1,4 @@
-import { type Client, createClient } from './client.ts'
+import type { Client } from './client.ts'
 import type { Counter } from './instruments/counter.ts'
 import type { Gauge } from './instruments/gauge.ts'
 import type { Histogram } from './instruments/histogram.ts'
@@ -9,7 +9,7 @@ import type { Instrument } from './instruments/instrument.ts'
 import { type MethodDecorator, methodDecorator } from './measure/decorator.ts'
 import { type AnyFunction, type MeasureOptions, wrap } from './measure/wrap.ts'
 import type { Measurement } from './measurement.ts'
-import type { GaugeOptions, InstrumentOptions, Platform, ZibratoOptions } from './options.ts'
+import type { GaugeOptions, InstrumentOptions } from './options.ts'
 import type { Defaults } from './registry/defaults.ts'
 import type { ZibratoStats } from './stats.ts'
 import type { Combine } from './sketch/combine.ts'
@@ -46,12 +46,9 @@ export interface ChildOptions<Level extends string = string> {
 export class Zibrato<Level extends string = string> implements AsyncDisposable {
   readonly #client: Client
   readonly #defaults: Defaults
-  readonly #root: boolean
 
   /** @internal */
-  constructor(options: ZibratoOptions<Level> | undefined, platform: Platform, parent?: [Client, Defaults]) {
-    this.#root = parent === undefined
-    const [client, defaults] = parent ?? createClient(options ?? {}, platform)
+  constructor(client: Client, defaults: Defaults = client.defaults) {
     this.#client = client
     this.#defaults = defaults
   }
@@ -128,7 +125,7 @@ export class Zibrato<Level extends string = string> implements AsyncDisposable {
 
   /** The same client with other defaults; it shares everything else, and closing it only flushes. */
   child(options: ChildOptions<Level>): Zibrato<Level> {
-    return new Zibrato<Level>(undefined, this.#client.platform, this.inherit(options))
+    return new Zibrato<Level>(...this.inherit(options))
   }
 
   /**
@@ -141,7 +138,7 @@ export class Zibrato<Level extends string = string> implements AsyncDisposable {
 
   /** Flushes and lets go of connections and timers. Idempotent; never rejects. */
   close(): Promise<void> {
-    return this.#root ? this.#client.close() : this.#client.flush()
+    return this.#defaults === this.#client.defaults ? this.#client.close() : this.#client.flush()
   }
 
   /** Whether what is flushed now is likely to go out now. */
@@ -175,14 +172,7 @@ export class Zibrato<Level extends string = string> implements AsyncDisposable {
     options: InstrumentOptions<Level> = {},
     combine: Combine = 'last',
   ): Instrument {
-    const { level, source, tags } = this.#defaults
-    return this.#client.recorder.handle(type, {
-      name,
-      level: options.level ?? level,
-      source: options.source ?? source,
-      tags: options.tags === undefined ? tags : { ...tags, ...options.tags },
-      allowTags: options.allowTags,
-      combine,
-    })
+    const { level, source, tags } = this.#defaults.with(options)
+    return this.#client.recorder.handle(type, { name, level, source, tags, allowTags: options.allowTags, combine })
   }
 }

@@ -1,5 +1,5 @@
 import { FetchTransport } from '../transport/fetch.ts'
-import type { Post, Target } from '../transport/post.ts'
+import type { Post } from '../transport/post.ts'
 import type { Zibrato } from '../zibrato.ts'
 import { Invocations } from './invocations.ts'
 
@@ -54,7 +54,7 @@ export function instrument<Worker extends object>(
     if (typeof handler !== 'function') continue
     wrapped[kind] = (...args) => {
       const [event, env, ctx] = args
-      transport?.connectTo(() => targetOf(gateway(env as EnvOf<Worker>)))
+      if (transport !== undefined) connect(transport, () => gateway(env as EnvOf<Worker>))
       const ended = invocations?.begin(kind, event)
       const finish = (failed: boolean, result?: unknown): void => {
         ended?.(failed, result)
@@ -87,9 +87,17 @@ function fromVariables(env: unknown): Gateway | undefined {
   return url === undefined ? undefined : { url, token }
 }
 
-function targetOf(gateway: Gateway | undefined): Target | undefined {
-  if (gateway === undefined) return undefined
-  const { url, token, binding } = gateway
-  if (binding === undefined) return { url: url as string, token }
-  return { url: url ?? 'https://zibrato', token, fetch: (...args) => (binding.fetch as Post)(...args) }
+/** Has frames go where `ask` says, unless it says nothing. Never throws: what is wrong is warned of, once. */
+function connect(transport: FetchTransport, ask: () => Gateway | undefined): void {
+  try {
+    const gateway = ask()
+    if (gateway === undefined) return
+    const { url, token, binding } = gateway
+    if (binding === undefined) transport.connect({ url: url as string, token })
+    else {
+      transport.connect({ url: url ?? 'https://zibrato', token, fetch: (...args) => (binding.fetch as Post)(...args) })
+    }
+  } catch (error) {
+    transport.warnNowhere((error as Error).message)
+  }
 }

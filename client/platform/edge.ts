@@ -1,20 +1,35 @@
+import { Client } from '../client.ts'
 import type { Platform, ZibratoOptions } from '../options.ts'
 import { BaseRecorder } from '../registry/base-recorder.ts'
+import { givenDefaults } from '../registry/given.ts'
 import { LISTS } from '../sketch/lists.ts'
 import { ListEncoder } from '../wire/list-encoder.ts'
 import { FetchTransport } from '../transport/fetch.ts'
+import type { WarningSink } from '../warning.ts'
 import { Zibrato as AnyZibrato } from '../zibrato.ts'
 
 /** Workers that are compatible with Node, Deno and Bun have it; the rest pass options. */
-const env: Platform['env'] = (name) =>
+const env = (name: string): string | undefined =>
   (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env?.[name]
 
 // of each kind the first, where the program does not listen
 const said = new Set<string>()
+const say: WarningSink = ({ code, message }) => {
+  if (!said.has(code)) console.warn(`zibrato: ${message}`)
+  said.add(code)
+}
 
 const platform: Platform = {
-  env,
-  recorder: (_, options) => new BaseRecorder(options, LISTS, new ListEncoder()),
+  defaults: (options) => givenDefaults('Zibrato', options, env),
+  sink:
+    (onWarning = say) =>
+    (warning) => {
+      try {
+        onWarning(warning)
+      } catch {
+        // recording must not suffer from a listener's error
+      }
+    },
   open(options, _, warn) {
     if (options.transport !== undefined) return options.transport
     const isTcp = (options.host ?? options.port) !== undefined
@@ -23,11 +38,7 @@ const platform: Platform = {
     if (url) transport.connect({ url, token: options.token ?? env('ZIBRATO_TOKEN') })
     return transport
   },
-  publishWarning({ code, message }, isHeard) {
-    if (isHeard || said.has(code)) return
-    said.add(code)
-    console.warn(`zibrato: ${message}`)
-  },
+  recorder: (outlet) => new BaseRecorder(outlet, LISTS, new ListEncoder()),
   lingerMs: 50,
   closeTimeoutMs: 20_000,
 }
@@ -39,6 +50,6 @@ const platform: Platform = {
 export class Zibrato<Level extends string = string> extends AnyZibrato<Level> {
   /** @throws UsageError naming the option that makes no sense */
   constructor(options: ZibratoOptions<Level> = {}) {
-    super(options, platform)
+    super(new Client(options, platform))
   }
 }

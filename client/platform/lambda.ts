@@ -1,22 +1,19 @@
-import { channel } from 'node:diagnostics_channel'
+import { Client } from '../client.ts'
 import { UsageError } from '../errors.ts'
 import type { Platform, ZibratoOptions } from '../options.ts'
 import { EXTENSION_PORT, Extension } from '../transport/extension.ts'
 import { LambdaTransport } from '../transport/lambda.ts'
 import { Zibrato as AnyZibrato } from '../zibrato.ts'
-import { closeOnExit } from './exit.ts'
 import { openTransport } from './open.ts'
-import { withRegistry } from './registry.ts'
-
-const warnings = channel('zibrato:warning')
+import { ofProcess, started, withRegistry } from './process.ts'
 
 /** The function's name says where something is measured, unless somebody knows better. */
-const env: Platform['env'] = (name) =>
+const env = (name: string): string | undefined =>
   process.env[name] ?? (name === 'ZIBRATO_SOURCE' ? process.env['AWS_LAMBDA_FUNCTION_NAME'] : undefined)
 
 const platform: Platform = {
-  env,
-  ...withRegistry,
+  ...withRegistry(env),
+  ...ofProcess,
   open: (options, defaults, warn) =>
     openTransport(options, defaults, warn, {
       env,
@@ -24,8 +21,7 @@ const platform: Platform = {
       openHttp: (http) => new LambdaTransport({ ...http, extension: findExtension() }),
     }),
   // an invocation that waits for an empty event loop runs out of work each time; signals come only where there is an extension
-  onExit: (client) => closeOnExit(client, { outOfWork: false }),
-  publishWarning: (warning) => warnings.publish(warning),
+  start: (client, options) => started(client, options, { outOfWork: false }),
 }
 
 /**
@@ -35,7 +31,7 @@ const platform: Platform = {
 export class Zibrato<Level extends string = string> extends AnyZibrato<Level> {
   /** @throws UsageError naming the option that makes no sense */
   constructor(options: ZibratoOptions<Level> = {}) {
-    super(options, platform)
+    super(new Client(options, platform))
   }
 }
 

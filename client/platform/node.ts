@@ -1,22 +1,25 @@
-import { channel } from 'node:diagnostics_channel'
-import type { Client } from '../client.ts'
+import { Client } from '../client.ts'
 import type { Instrument } from '../instruments/instrument.ts'
 import type { Measurement } from '../measurement.ts'
-import type { InstrumentOptions, Platform, ZibratoOptions } from '../options.ts'
+import type { Every, InstrumentOptions, Platform, ZibratoOptions } from '../options.ts'
 import type { Defaults } from '../registry/defaults.ts'
 import type { Combine } from '../sketch/combine.ts'
 import { ZmqTransport } from '../transport/zmq.ts'
 import { type Tags, type Type, seriesKey } from '../wire/series.ts'
 import { type ChildOptions, Zibrato as AnyZibrato } from '../zibrato.ts'
-import { closeOnExit } from './exit.ts'
 import { type Openers, openTransport } from './open.ts'
-import { withRegistry } from './registry.ts'
+import { ofProcess, started, withRegistry } from './process.ts'
 import { TagScope } from './tag-scope.ts'
 
-const warnings = channel('zibrato:warning')
+const env = (name: string): string | undefined => process.env[name]
+
+const every: Every = (intervalMs, call) => {
+  const timer = setInterval(call, intervalMs).unref()
+  return () => clearInterval(timer)
+}
 
 const openers: Openers = {
-  env: (name) => process.env[name],
+  env,
   defaultUrl: 'tcp://127.0.0.1:5550',
   openTcp: ({ waitingBytes, sentBytes, ...options }) =>
     new ZmqTransport({
@@ -24,19 +27,14 @@ const openers: Openers = {
       ...(waitingBytes === undefined ? {} : { waitingBytes }),
       ...(sentBytes === undefined ? {} : { sentBytes }),
     }),
-  every(intervalMs, call) {
-    const timer = setInterval(call, intervalMs).unref()
-    return () => clearInterval(timer)
-  },
+  every,
 }
 
 const platform: Platform = {
-  env: openers.env,
-  ...withRegistry,
+  ...withRegistry(env),
+  ...ofProcess,
   open: (options, defaults, warn) => openTransport(options, defaults, warn, openers),
-  every: openers.every,
-  onExit: (client) => closeOnExit(client),
-  publishWarning: (warning) => warnings.publish(warning),
+  start: (client, options) => started(client, options, { every, outOfWork: true }),
 }
 
 /** {@link AnyZibrato} for Node: publishes over ZeroMQ or HTTP, on a timer, and flushes before the program ends. */
@@ -49,7 +47,7 @@ export class Zibrato<Level extends string = string> extends AnyZibrato<Level> {
    * @throws UsageError naming the option that makes no sense
    */
   constructor(options: ZibratoOptions<Level> = {}, inherited?: [Client, Defaults, TagScope]) {
-    super(options, platform, inherited === undefined ? undefined : [inherited[0], inherited[1]])
+    super(inherited?.[0] ?? new Client(options, platform), inherited?.[1])
     this.#scope = inherited?.[2] ?? new TagScope()
   }
 

@@ -1,6 +1,6 @@
 import type { CurveKeys } from '../curve.ts'
 import { UsageError } from '../errors.ts'
-import type { Platform, ZibratoOptions } from '../options.ts'
+import type { Every, ZibratoOptions } from '../options.ts'
 import type { Defaults } from '../registry/defaults.ts'
 import { HttpTransport, type HttpTransportOptions } from '../transport/http.ts'
 import { NowhereTransport } from '../transport/nowhere.ts'
@@ -9,14 +9,14 @@ import type { WarningSink } from '../warning.ts'
 
 /** How a runtime opens what a url names. */
 export interface Openers {
-  readonly env: Platform['env']
+  readonly env: (name: string) => string | undefined
   /** Where frames go when nothing says so; undefined: nowhere. */
   readonly defaultUrl: string | undefined
   /** A transport for a `tcp://` or `ipc://` url, where there is one. */
   readonly openTcp?: ((options: TcpOptions) => Transport) | undefined
   /** A transport for an `https://` url, where it is not the plain one. */
   readonly openHttp?: ((options: HttpTransportOptions) => Transport) | undefined
-  readonly every?: Platform['every']
+  readonly every?: Every | undefined
 }
 
 export interface TcpOptions {

@@ -13,8 +13,9 @@ import type { Combine } from '../sketch/gauge.ts'
 import type { WarningSink } from '../warning.ts'
 import type { Reader, Writer } from '../wire/bytes.ts'
 import type { Frame } from '../wire/frame.ts'
-import { DEFAULT_SOURCE, type Tags, type Type, checkLevel, parseKey, seriesKey } from '../wire/series.ts'
-import { Defaults } from './defaults.ts'
+import { DEFAULT_SOURCE, type Tags, type Type, parseKey, seriesKey } from '../wire/series.ts'
+import type { Defaults } from './defaults.ts'
+import { givenDefaults } from './given.ts'
 import { type Handles, OVERFLOW, type Outlet, Recorder } from './recorder.ts'
 import type { SeriesStats, StatsOf } from './stats.ts'
 import { type Span, type Tally, createTally } from './tally.ts'
@@ -79,18 +80,8 @@ export class Registry<Level extends string = string> implements Publishable {
   /** @throws UsageError naming the option that makes no sense */
   constructor(options: RegistryOptions<Level> = {}) {
     const { clock, maxSeries = 5_000, onWarning } = options
-    this.defaults = new Defaults(
-      options.level ?? env('ZIBRATO_LEVEL') ?? 'info',
-      options.source ?? env('ZIBRATO_SOURCE') ?? DEFAULT_SOURCE,
-      options.tags ?? {},
-    )
-    const { level, source, tags } = this.defaults
-    try {
-      checkLevel(level)
-      this.#plainSuffix = seriesKey('n', source, tags).slice(1)
-    } catch (cause) {
-      throw new UsageError(`registry: ${(cause as Error).message}`, { cause })
-    }
+    this.defaults = givenDefaults('registry', options, env)
+    this.#plainSuffix = seriesKey('n', this.defaults.source, this.defaults.tags).slice(1)
     if (!(maxSeries >= 1)) {
       throw new UsageError(`registry: maxSeries ${maxSeries} makes no sense; give a number from 1 up, or leave it out`)
     }

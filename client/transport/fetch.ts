@@ -3,7 +3,7 @@ import { sleep } from '../sleep.ts'
 import { VERSION } from '../version.ts'
 import type { WarningSink } from '../warning.ts'
 import { BUNDLE_TYPE, encodeBundle } from '../wire/bundle.ts'
-import type { PostAnswer, PostRequest, Target } from './post.ts'
+import type { Post, Target } from './post.ts'
 import { RETRY_MS } from './ring.ts'
 import type { SealedFrame, Transport, TransportStats } from './transport.ts'
 
@@ -18,31 +18,27 @@ const ENOUGH_MS = 1_000
 const GRACE_MS = 5_000
 
 export interface FetchTransportOptions {
-  /** Bytes of frames waiting, the oldest dropped beyond. Default 16 MB. */
+  /** Bytes of frames that no gateway has answered for, the oldest dropped beyond. Default 16 MB. */
   readonly waitingBytes?: number | undefined
   readonly warn: WarningSink
 }
 
-interface Entry {
-  readonly frame: SealedFrame
+/** A frame that no gateway has answered for. */
+interface Entry extends SealedFrame {
   attempts: number
-}
-
-/** Frames under way. */
-interface Sending {
-  readonly entries: readonly Entry[]
-  /** When it is over in any case, ms by the clock for durations. */
-  readonly untilMs: number
+  /** Until when a post has it under way, at the longest; ms by the clock for durations. */
+  untilMs: number
 }
 
 /**
  * Posts bundles to a gateway from whoever drains it, and only while it is drained: each request for itself, because none may
  * wait for what another one awaits. A frame leaves the spool when the gateway has answered for it; until then every retry
- * sends the same bytes, which is what lets a worker tell a repeat.
+ * sends the same bytes, which is what lets a worker tell a repeat. Posts that were cut off with the request, or the machine,
+ * that made them need no undoing: their time passes.
  */
 export class FetchTransport implements Transport {
-  protected readonly inFlight: Set<Sending> = new Set()
-  protected waiting: Entry[] = []
+  /** The oldest first. */
+  protected readonly spool: Set<Entry> = new Set()
   protected closed = false
   /** When the gateway may be asked again, ms by the clock for durations. */
   protected retryAtMs = 0
@@ -50,16 +46,15 @@ export class FetchTransport implements Transport {
   readonly #limit: number
   #target: Target | undefined
   #endpoint = ''
-  // without a query, which may hold a secret
-  #shown = ''
-  #waitingBytes = 0
+  #bytes = 0
   #postBytes = POST_BYTES
   #failures = 0
   // until when somebody else waits for the next attempt
   #awaitedUntilMs = 0
   #answered = false
   #isWarned = false
-  readonly #stats = { sent: 0, replayed: 0, unknown: 0, dropped: {} as Record<string, number> }
+  /** Frames by what became of them. */
+  readonly #counts: Record<string, number> = {}
 
   constructor({ waitingBytes, warn }: FetchTransportOptions) {
     this.#warn = warn
@@ -72,35 +67,30 @@ export class FetchTransport implements Transport {
    * @throws UsageError for a url that makes no sense
    */
   connect(target: Target): void {
-    if (this.#target === undefined || target.url !== this.#target.url) {
-      const url = parse(target.url)
-      if (url.pathname === '/') url.pathname = '/v1/metrics'
-      this.#endpoint = url.href
-      this.#shown = url.origin + url.pathname
-    }
+    if (this.#endpoint === '' || target.url !== this.#target?.url) this.#endpoint = endpointOf(target.url)
     this.#target = target
   }
 
-  /** {@link connect} where `ask` says, unless it says nothing. Never throws: what is wrong is warned of, once. */
-  connectTo(ask: () => Target | undefined): void {
-    try {
-      const target = ask()
-      if (target !== undefined) this.connect(target)
-    } catch (error) {
-      this.#warnNowhere(reasonOf(error))
-    }
+  /** Warns, once, of what keeps frames from going anywhere. */
+  warnNowhere(message: string): void {
+    if (!this.#isWarned) this.#warn({ code: 'ZIBRATO_NO_URL', message })
+    this.#isWarned = true
   }
 
   send(frames: readonly SealedFrame[]): boolean {
     if (this.closed) {
-      this.#drop('closed', frames.length)
+      this.#count('closed', frames.length)
       return false
     }
     for (const frame of frames) {
-      this.waiting.push({ frame, attempts: 0 })
-      this.#waitingBytes += frame.bytes.length
+      this.spool.add({ ...frame, attempts: 0, untilMs: 0 })
+      this.#bytes += frame.bytes.length
     }
-    this.#bound()
+    for (const entry of this.spool) {
+      if (this.#bytes <= this.#limit) break
+      // what is under way may arrive yet
+      if (entry.untilMs === 0) this.#giveUp(entry, 'overflow')
+    }
     return true
   }
 
@@ -119,23 +109,24 @@ export class FetchTransport implements Transport {
     let accepted = false
     for (;;) {
       const nowMs = performance.now()
-      const { retryAtMs } = this
-      if (retryAtMs > nowMs) {
+      const leftMs = deadlineMs - nowMs
+      const pauseMs = this.retryAtMs - nowMs
+      if (pauseMs > 0) {
         // one waits for all, and sends what has come together by then
-        if (isTooLate(retryAtMs, deadlineMs) || nowMs < this.#awaitedUntilMs) return false
-        this.#awaitedUntilMs = retryAtMs
-        isSealed = false
-        await sleep(retryAtMs - nowMs)
+        if (isTooLong(pauseMs, leftMs) || nowMs < this.#awaitedUntilMs) return false
+        this.#awaitedUntilMs = this.retryAtMs
+        await sleep(pauseMs)
         // a timer may be early by less than its unit
         this.#awaitedUntilMs = 0
-        continue
+        isSealed = false
+      } else {
+        // once for each attempt, as some gauges have something to say whenever they are asked
+        if (!isSealed) seal()
+        isSealed = true
+        const taken = leftMs > 0 ? await this.post(leftMs) : undefined
+        if (taken === undefined) return accepted
+        accepted = taken
       }
-      // once for each attempt, as some gauges have something to say whenever they are asked
-      if (!isSealed) seal()
-      isSealed = true
-      this.takeBack()
-      if (this.waiting.length === 0 || nowMs >= deadlineMs) return accepted
-      accepted = await this.post(deadlineMs - nowMs)
     }
   }
 
@@ -143,208 +134,155 @@ export class FetchTransport implements Transport {
     // the last chance, so it is not waited for a better one
     this.retryAtMs = 0
     await this.drain(timeoutMs)
-    if (this.closed) return
     this.closed = true
-    while (this.waiting.length > 0) this.#dropOldest('closed')
-    for (const { entries } of this.inFlight) this.#stats.unknown += entries.length
-    this.inFlight.clear()
+    for (const entry of this.spool) this.#giveUp(entry, 'closed')
   }
 
   stats(): TransportStats {
-    const dropped = { ...this.#stats.dropped }
-    return { ...this.#stats, dropped, waiting: this.waiting.length, waitingBytes: this.#waitingBytes }
+    const { sent = 0, replayed = 0, unknown = 0, ...dropped } = this.#counts
+    const nowMs = performance.now()
+    const waiting = [...this.spool].filter(({ untilMs }) => untilMs <= nowMs)
+    const waitingBytes = waiting.reduce((sum, { bytes }) => sum + bytes.length, 0)
+    return { sent, replayed, unknown, dropped, waiting: waiting.length, waitingBytes }
   }
 
-  /** Has posts sent again that were cut off with the request, or the machine, that made them. */
-  protected takeBack(): void {
-    for (const sending of this.inFlight) {
-      if (performance.now() > sending.untilMs && this.inFlight.delete(sending)) this.#again(sending)
-    }
-  }
-
-  /** Posts what waits the longest; answers whether it was taken, once that is known. Never rejects. */
-  protected async post(timeoutMs: number): Promise<boolean> {
-    const target = this.#target
-    const entries = this.#takeBatch()
-    if (entries.length === 0) return false
-    if (target === undefined) {
-      this.#drop('nowhere', entries.length)
-      this.#warnNowhere('no url and no ZIBRATO_URL: measurements go nowhere')
-      return false
-    }
-    const timeout = Math.min(timeoutMs, POST_TIMEOUT_MS)
-    const sending = { entries, untilMs: performance.now() + timeout + GRACE_MS }
-    this.inFlight.add(sending)
-    for (const entry of entries) this.#stats[entry.attempts++ === 0 ? 'sent' : 'replayed']++
-    let answer: PostAnswer | undefined
+  /** Posts what waits the longest, if anything does; answers whether it was taken, once that is known. Never rejects. */
+  protected async post(timeoutMs: number): Promise<boolean | undefined> {
+    const postMs = Math.min(timeoutMs, POST_TIMEOUT_MS)
+    const untilMs = performance.now() + postMs + GRACE_MS
+    const entries = this.#take(untilMs)
+    if (entries.length === 0) return undefined
+    const { token, fetch = plainFetch } = this.#target as Target
+    let status = 0
     let text = ''
+    let retryAfter: string | null = null
     try {
-      answer = await this.#request(target, entries, timeout)
+      const answer = await fetch(this.#endpoint, {
+        method: 'POST',
+        headers: {
+          'content-type': BUNDLE_TYPE,
+          'user-agent': `zibrato/${VERSION}`,
+          ...(token && { authorization: `Bearer ${token}` }),
+        },
+        body: encodeBundle(entries.map(({ bytes }) => bytes)) as Uint8Array<ArrayBuffer>,
+        signal: AbortSignal.timeout(Math.ceil(postMs)),
+      })
+      status = answer.status
+      retryAfter = answer.headers.get('retry-after')
       text = await answer.text()
     } catch (error) {
       // what was answered counts, even if the rest of it did not arrive
-      text = reasonOf(error)
+      text = String((error as Error).cause ?? error)
     }
-    // taken back meanwhile, or closed
-    if (!this.inFlight.delete(sending)) return false
-    const status = answer?.status ?? 0
+    // the others were given up meanwhile, or another post has them under way
+    const own = entries.filter((entry) => entry.untilMs === untilMs && this.spool.has(entry))
+    if (own.length === 0) return false
     this.#answered = status > 0
-    if (status === 202) {
-      this.#failures = this.retryAtMs = 0
-      this.#readRejected(text)
-      return true
-    }
-    if (status === 0 || status === 408 || status === 429 || status >= 500) {
-      this.#backOff(answer?.headers.get('retry-after'))
-      this.#complain(`${status === 0 ? `gave no answer (${text})` : `answered ${status}`}; will retry`)
-    } else if (status === 413 && entries.length > 1) {
-      this.#postBytes = Math.max(1, this.#postBytes >> 1)
-    } else {
-      this.#drop('refused', entries.length)
-      this.#complain(`answered ${status}: ${this.#blank(text).slice(0, 200)}; the frames are dropped`)
+    const isFailure = [0, 408, 429].includes(status) || status >= 500
+    if (isFailure || (status === 413 && own.length > 1)) {
+      for (const entry of own) entry.untilMs = 0
+      if (isFailure) {
+        this.#backOff(retryAfter)
+        this.#complain(status, 'will retry', text)
+      } else this.#postBytes = Math.max(1, this.#postBytes >> 1)
       return false
     }
-    this.#again(sending)
-    return false
+    for (const entry of own) this.#forget(entry)
+    const isTaken = status === 202
+    if (isTaken) this.#failures = this.retryAtMs = 0
+    const [refused, reason] = isTaken ? rejectedOf(text) : [own.length, text]
+    if (refused > 0) {
+      this.#count(isTaken ? 'rejected' : 'refused', refused)
+      this.#complain(status, 'frames dropped', `${refused}, ${reason}`)
+    }
+    return isTaken
   }
 
-  /** The signal that ends a post. */
-  protected signal(timeoutMs: number): AbortSignal {
-    return AbortSignal.timeout(Math.ceil(timeoutMs))
-  }
-
-  /** The body of a post; it may be another than the bundle, if the headers say so. */
-  protected async pack(
-    bundle: Uint8Array<ArrayBuffer>,
-    _headers: Record<string, string>,
-  ): Promise<PostRequest['body']> {
-    return bundle
-  }
-
-  #again({ entries }: Sending): void {
-    this.waiting = entries.concat(this.waiting)
-    this.#waitingBytes += bytesOf(entries)
-    this.#bound()
-  }
-
-  #bound(): void {
-    while (this.#waitingBytes > this.#limit) this.#dropOldest('overflow')
-  }
-
-  #dropOldest(reason: string): void {
-    const [oldest] = this.#take(1)
-    // what went out may have arrived
-    if ((oldest as Entry).attempts > 0) this.#stats.unknown++
-    else this.#drop(reason, 1)
-  }
-
-  #take(count: number): Entry[] {
-    const entries = this.waiting.splice(0, count)
-    this.#waitingBytes -= bytesOf(entries)
+  /** Takes what is to be posted next. */
+  #take(untilMs: number): Entry[] {
+    const nowMs = performance.now()
+    const entries: Entry[] = []
+    let bytes = 0
+    for (const entry of this.spool) {
+      if (entry.untilMs > nowMs) continue
+      // retrying ends before any worker forgets what it has merged
+      if (entry.attempts > 0 && entry.closedMs <= Date.now() - RETRY_MS) this.#giveUp(entry, 'unknown')
+      else if (this.#target === undefined) this.#giveUp(entry, 'nowhere')
+      else {
+        bytes += entry.bytes.length
+        if (bytes > this.#postBytes && entries.length > 0) break
+        entries.push(entry)
+        entry.untilMs = untilMs
+        this.#count(entry.attempts++ > 0 ? 'replayed' : 'sent')
+      }
+    }
+    if (this.#counts['nowhere']) this.warnNowhere('no url and no ZIBRATO_URL: measurements go nowhere')
     return entries
   }
 
-  #takeBatch(): Entry[] {
-    // retrying ends before any worker forgets what it has merged
-    const expiredMs = Date.now() - RETRY_MS
-    this.waiting = this.waiting.filter(({ frame, attempts }) => {
-      if (attempts === 0 || frame.closedMs > expiredMs) return true
-      this.#waitingBytes -= frame.bytes.length
-      this.#stats.unknown++
-      return false
-    })
-    let bytes = 0
-    const end = this.waiting.findIndex(
-      ({ frame }, index) => (bytes += frame.bytes.length) > this.#postBytes && index > 0,
-    )
-    return this.#take(end < 0 ? this.waiting.length : end)
-  }
-
-  async #request({ token, fetch }: Target, entries: readonly Entry[], timeoutMs: number): Promise<PostAnswer> {
-    const headers: Record<string, string> = { 'content-type': BUNDLE_TYPE, 'user-agent': `zibrato/${VERSION}` }
-    if (token !== undefined) headers['authorization'] = `Bearer ${token}`
-    const bundle = encodeBundle(entries.map(({ frame }) => frame.bytes)) as Uint8Array<ArrayBuffer>
-    const body = await this.pack(bundle, headers)
-    // called on the global object, which some runtimes insist on
-    return (fetch ?? globalThis.fetch.bind(globalThis))(this.#endpoint, {
-      method: 'POST',
-      headers,
-      body,
-      signal: this.signal(timeoutMs),
-    })
-  }
-
-  /** Counts what a gateway that took the rest did not take, as its answer says. */
-  #readRejected(text: string): void {
-    try {
-      const { rejected } = JSON.parse(text) as { rejected: readonly { reason: string }[] }
-      if (rejected.length === 0) return
-      this.#drop('rejected', rejected.length)
-      this.#complain(`${rejected.length} frames were rejected: ${rejected[0]?.reason ?? 'no reason given'}`)
-    } catch {
-      // the status alone says that they were taken
-    }
-  }
-
-  #backOff(retryAfter: string | null | undefined): void {
+  #backOff(retryAfter: string | null): void {
     const nowMs = performance.now()
+    // posts of several requests that fail together are one failure; spread, so that many clients do not return together
+    const doubledMs = this.retryAtMs > nowMs ? 0 : FIRST_BACKOFF_MS * 2 ** this.#failures++ * (0.5 + Math.random() / 2)
     const askedMs = Number(retryAfter ?? Number.NaN) * 1000
-    // posts of several requests that fail together are one failure
-    const isFirst = this.retryAtMs <= nowMs
-    if (!isFirst && !(askedMs >= 0)) return
-    // spread, so that many clients do not return together
-    const doubledMs = FIRST_BACKOFF_MS * 2 ** this.#failures++ * (0.5 + Math.random() / 2)
-    const retryAtMs = nowMs + Math.min(LONGEST_BACKOFF_MS, askedMs >= 0 ? askedMs : doubledMs)
-    this.retryAtMs = isFirst ? retryAtMs : Math.max(this.retryAtMs, retryAtMs)
+    const pauseMs = askedMs >= 0 ? askedMs : doubledMs
+    this.retryAtMs = Math.max(this.retryAtMs, nowMs + Math.min(LONGEST_BACKOFF_MS, pauseMs))
   }
 
-  #drop(reason: string, count: number): void {
-    const { dropped } = this.#stats
-    dropped[reason] = (dropped[reason] ?? 0) + count
+  #giveUp(entry: Entry, reason: string): void {
+    this.#forget(entry)
+    // what went out may have arrived
+    this.#count(entry.attempts > 0 ? 'unknown' : reason)
   }
 
-  #warnNowhere(message: string): void {
-    if (this.#isWarned) return
-    this.#isWarned = true
-    this.#warn({ code: 'ZIBRATO_NO_URL', message })
+  #forget(entry: Entry): void {
+    this.spool.delete(entry)
+    this.#bytes -= entry.bytes.length
   }
 
-  #complain(message: string): void {
-    this.#warn({ code: 'ZIBRATO_TRANSPORT', message: `${this.#shown} ${message}` })
+  #count(what: string, frames = 1): void {
+    this.#counts[what] = (this.#counts[what] ?? 0) + frames
   }
 
-  /** A text without the token, which a server may repeat. */
-  #blank(text: string): string {
+  /** Says what became of a post; neither the query of the url nor the token, which a server may repeat, shows. */
+  #complain(status: number, consequence: string, reason: string): void {
+    const [shown] = this.#endpoint.split('?')
+    const answer = status > 0 ? `answered ${status}` : 'gave no answer'
     const token = this.#target?.token
-    return token === undefined || token === '' ? text : text.replaceAll(token, '***')
+    const blanked = token ? reason.replaceAll(token, '***') : reason
+    this.#warn({
+      code: 'ZIBRATO_TRANSPORT',
+      message: `${shown} ${answer}, ${consequence}: ${blanked.slice(0, 200)}`,
+    })
   }
 }
 
-/** Whether a post at `ms` would most likely be cut off at the deadline, and then be taken for one more failure. */
-export function isTooLate(ms: number, deadlineMs: number): boolean {
-  const leftMs = deadlineMs - performance.now()
-  return ms > deadlineMs - Math.min(leftMs / 2, ENOUGH_MS)
+/** Whether a post after a pause would most likely be cut off at the deadline, and then be taken for one more failure. */
+export function isTooLong(pauseMs: number, leftMs: number): boolean {
+  return pauseMs > Math.max(leftMs / 2, leftMs - ENOUGH_MS)
 }
 
-function parse(text: string | undefined): URL {
-  if (text?.startsWith('tcp:')) {
-    throw new UsageError(
-      `Zibrato: ${text} needs raw sockets, which there are none of here; use the gateway's https:// url`,
-    )
-  }
-  if (text === undefined || !/^https?:/.test(text) || !URL.canParse(text)) {
-    throw new UsageError(`Zibrato: url ${JSON.stringify(text)} is none; write https://host`)
+// called as a global, which some runtimes insist on
+export const plainFetch: Post = (url, request) => fetch(url, request)
+
+/** @throws UsageError for a url that is no gateway's */
+function endpointOf(text: string): string {
+  if (!/^https?:\/\/[^/@]+(\/|$)/.test(text) || !URL.canParse(text)) {
+    const shown = `${text}`.replace(/\/\/.*@/, '//***@')
+    throw new UsageError(`Zibrato: url ${shown} is no gateway's; write https://host, and a secret as token`)
   }
   const url = new URL(text)
-  if (url.username === '' && url.password === '') return url
-  throw new UsageError(`Zibrato: the url of ${url.host} must not hold a user or password; give the token as an option`)
+  if (url.pathname === '/') url.pathname = '/v1/metrics'
+  return url.href
 }
 
-function reasonOf(error: unknown): string {
-  const { message, cause } = error as Error
-  return cause instanceof Error && cause.message !== '' ? `${message}: ${cause.message}` : message
-}
-
-function bytesOf(entries: readonly Entry[]): number {
-  return entries.reduce((bytes, { frame }) => bytes + frame.bytes.length, 0)
+/** How many frames a gateway that took the rest did not take, and why the first of them. */
+function rejectedOf(text: string): [number, string] {
+  try {
+    const { rejected } = JSON.parse(text) as { rejected: readonly { reason: string }[] }
+    return [rejected.length, `${rejected[0]?.reason}`]
+  } catch {
+    // the status alone says that they were taken
+    return [0, '']
+  }
 }

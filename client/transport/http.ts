@@ -1,6 +1,6 @@
-import type { Platform } from '../options.ts'
+import type { Every } from '../options.ts'
 import { sleep } from '../sleep.ts'
-import { FetchTransport, type FetchTransportOptions, isTooLate } from './fetch.ts'
+import { FetchTransport, type FetchTransportOptions, isTooLong, plainFetch } from './fetch.ts'
 import type { PostRequest, Target } from './post.ts'
 import type { SealedFrame } from './transport.ts'
 
@@ -14,22 +14,29 @@ export interface HttpTransportOptions extends FetchTransportOptions, Target {
   /** Whether to compress bodies that are worth it; `fetch` may do so itself. Default true. */
   readonly compress?: boolean | undefined
   /** Where it exists, frames are posted in the background, else by the next drain. */
-  readonly every?: Platform['every']
+  readonly every?: Every | undefined
 }
 
 /** Posts bundles to a gateway in the background, in programs that live long. */
 export class HttpTransport extends FetchTransport {
-  readonly #compresses: boolean
-  readonly #every: Platform['every']
+  readonly #every: Every | undefined
   readonly #stopTimer: (() => void) | undefined
   readonly #abort = new AbortController()
-  // posts whose end somebody may wait for
-  readonly #posts = new Set<Promise<boolean>>()
+  // whose end somebody may wait for
+  readonly #posts = new Set<Promise<unknown>>()
 
+  /** @throws UsageError for a url that makes no sense */
   constructor(options: HttpTransportOptions) {
     super(options)
-    this.connect(options)
-    this.#compresses = options.compress ?? true
+    const { url, token, fetch = plainFetch, compress = true } = options
+    this.connect({
+      url,
+      token,
+      fetch: async (endpoint, request) => {
+        const signal = AbortSignal.any([this.#abort.signal, request.signal])
+        return fetch(endpoint, { ...(compress ? await compressed(request) : request), signal })
+      },
+    })
     this.#every = options.every
     this.#stopTimer = options.every?.(TICK_MS, () => this.#kick())
   }
@@ -51,13 +58,13 @@ export class HttpTransport extends FetchTransport {
   override async drain(timeoutMs: number): Promise<void> {
     if (this.#every === undefined) return super.drain(timeoutMs)
     const deadlineMs = performance.now() + timeoutMs
-    this.takeBack()
-    while (this.waiting.length > 0 || this.inFlight.size > 0) {
-      const leftMs = deadlineMs - performance.now()
-      const pauseMs = this.retryAtMs - performance.now()
-      if (leftMs <= 0 || (pauseMs > 0 && isTooLate(this.retryAtMs, deadlineMs))) return
+    while (this.spool.size > 0) {
+      const nowMs = performance.now()
+      const leftMs = deadlineMs - nowMs
+      const pauseMs = this.retryAtMs - nowMs
+      if (leftMs <= 0 || (pauseMs > 0 && isTooLong(pauseMs, leftMs))) return
       if (pauseMs > 0) await sleep(pauseMs)
-      else if (this.inFlight.size === 0) await this.post(leftMs)
+      else if (this.#posts.size === 0) await this.post(leftMs)
       else await atMost(leftMs, Promise.all(this.#posts))
     }
   }
@@ -68,35 +75,27 @@ export class HttpTransport extends FetchTransport {
     if (this.#every !== undefined) this.#abort.abort()
   }
 
-  protected override post(timeoutMs: number): Promise<boolean> {
+  protected override post(timeoutMs: number): Promise<boolean | undefined> {
     const post = super.post(timeoutMs).finally(() => this.#posts.delete(post))
     this.#posts.add(post)
     return post
   }
 
-  protected override signal(timeoutMs: number): AbortSignal {
-    return AbortSignal.any([this.#abort.signal, super.signal(timeoutMs)])
-  }
-
-  protected override async pack(
-    bundle: Uint8Array<ArrayBuffer>,
-    headers: Record<string, string>,
-  ): Promise<PostRequest['body']> {
-    if (!this.#compresses || bundle.length < COMPRESS_BYTES || typeof CompressionStream !== 'function') return bundle
-    headers['content-encoding'] = 'gzip'
-    return new Response(new Blob([bundle]).stream().pipeThrough(new CompressionStream('gzip'))).arrayBuffer()
-  }
-
   #kick(): void {
-    if (this.inFlight.size > 0) this.takeBack()
-    if (this.inFlight.size === 0) void this.#postAll()
+    if (this.#posts.size === 0) void this.#postAll()
   }
 
   async #postAll(): Promise<void> {
-    while (!this.closed && this.waiting.length > 0 && performance.now() >= this.retryAtMs) {
-      await this.post(POST_TIMEOUT_MS)
-    }
+    while (this.spool.size > 0 && performance.now() >= this.retryAtMs) await this.post(POST_TIMEOUT_MS)
   }
+}
+
+/** A request with its body compressed, if that is worth it. */
+async function compressed(request: PostRequest): Promise<PostRequest> {
+  if (request.body.byteLength < COMPRESS_BYTES || typeof CompressionStream !== 'function') return request
+  const stream = new Blob([request.body]).stream().pipeThrough(new CompressionStream('gzip'))
+  const headers = { ...request.headers, 'content-encoding': 'gzip' }
+  return { ...request, headers, body: await new Response(stream).arrayBuffer() }
 }
 
 /** Waits for a promise, but not for long. */

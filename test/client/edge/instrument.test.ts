@@ -238,7 +238,13 @@ describe('an instrumented Worker', () => {
       /^ZIBRATO_NO_URL .*write https:/,
       true,
     ],
-    ['settings that are none', () => {}, { connect: '() => 5' }, /^ZIBRATO_NO_URL .*url undefined is none/, true],
+    [
+      'settings that are none',
+      () => {},
+      { connect: '() => 5' },
+      /^ZIBRATO_NO_URL .*url undefined is no gateway's; write https:/,
+      true,
+    ],
     ['no settings', () => {}, { connect: '() => undefined' }, /^ZIBRATO_NO_URL no url/, true],
   ])('answers as if nothing had happened with %s, and says so', async (_, arrange, parts, warning, drops) => {
     await using edge = new Edge()

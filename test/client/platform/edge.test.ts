@@ -141,6 +141,14 @@ describe('zibrato/edge', () => {
 
   test('has no raw sockets', () => {
     expect(() => new Zibrato({ url: 'tcp://127.0.0.1:5550' })).toThrow(UsageError)
-    expect(() => new Zibrato({ host: '::1' })).toThrow(/tcp:\/\/host:port needs raw sockets.*https:/)
+    expect(() => new Zibrato({ host: '::1' })).toThrow(/tcp:\/\/host:port is no gateway's; write https:/)
+  })
+
+  test('refuses a url that holds a password, and does not show it', () => {
+    const open = (): Zibrato => new Zibrato({ url: 'https://ann:hunter2@metrics.example.com/v1/metrics' })
+    expect(open).toThrow(UsageError)
+    expect(open).toThrow(/\/\/\*\*\*@metrics.example.com.* a secret as token$/)
+    expect(open).not.toThrow(/hunter2/)
+    expect(() => new Zibrato({ url: 'https://metrics.example.com/teams/a@b' })).not.toThrow()
   })
 })

@@ -102,7 +102,7 @@ describe('a client over HTTP', () => {
     await z.flush()
     expect(z.stats()).toMatchObject({ waiting: 0, dropped: { rejected: 1 } })
     expect(warnings.map(({ message }) => message)).toEqual([
-      `${gateway.url}/v1/metrics 1 frames were rejected: level_forbidden`,
+      `${gateway.url}/v1/metrics answered 202, frames dropped: 1, level_forbidden`,
     ])
   })
 
@@ -127,7 +127,9 @@ describe('a client over HTTP', () => {
     await z.flush()
     expect(gateway.posts).toHaveLength(1)
     expect(z.stats()).toMatchObject({ waiting: 0, dropped: { refused: 1 } })
-    expect(warnings[0]?.message).toMatch(new RegExp(`answered ${status}: .*not with Bearer \\*\\*\\*.*dropped`))
+    expect(warnings[0]?.message).toMatch(
+      new RegExp(`answered ${status}, frames dropped: 1, .*not with Bearer \\*\\*\\*`),
+    )
   })
 
   test('halves a post that is too large until it fits', async () => {
@@ -210,7 +212,7 @@ describe('a client over HTTP', () => {
     expect(gateway.posts).toHaveLength(2)
     expect(gateway.posts[1]?.bundle).toEqual(gateway.posts[0]?.bundle)
     expect(gateway.posts[1]?.frames[0]?.seq).toBe(1)
-    expect(warnings[0]?.message).toMatch(/gave no answer \(.*\); will retry/)
+    expect(warnings[0]?.message).toMatch(/gave no answer, will retry: .*Error/)
   })
 
   test('keeps what is recorded while there is no gateway', async () => {
