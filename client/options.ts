@@ -40,7 +40,7 @@ export interface ZibratoOptions<Level extends string = string> {
   readonly closeTimeout?: number | string | undefined
   /** Series at the most, then `zibrato.overflow` takes new ones. Default 5,000. */
   readonly maxSeries?: number | undefined
-  /** Bytes of frames that wait for a connection, the oldest dropped beyond. Default 16 MB. */
+  /** Bytes of frames that wait for a connection, or for a gateway's answer, the oldest dropped beyond. Default 16 MB, on the edge 1 MB. */
   readonly waitingBytes?: number | undefined
   /** Bytes of sent frames kept 15 s for replay. Default 16 MB. */
   readonly sentBytes?: number | undefined

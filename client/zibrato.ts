@@ -12,7 +12,6 @@ import type { Measurement } from './measurement.ts'
 import type { GaugeOptions, InstrumentOptions } from './options.ts'
 import type { Defaults } from './registry/defaults.ts'
 import type { ZibratoStats } from './stats.ts'
-import type { Combine } from './sketch/combine.ts'
 import type { Transport } from './transport/transport.ts'
 import type { Tags, Type } from './wire/series.ts'
 
@@ -74,7 +73,7 @@ export class Zibrato<Level extends string = string> implements AsyncDisposable {
 
   /** A gauge. @throws InvalidMeasurementError, or UsageError when it already combines otherwise */
   gauge<Tag extends string = string>(name = 'default', options?: GaugeOptions<Level>): Gauge<Tag> {
-    return this.handle('gauge', name, options, options?.combine) as Gauge<Tag>
+    return this.handle('gauge', name, options) as Gauge<Tag>
   }
 
   /** A timer. @throws InvalidMeasurementError */
@@ -166,13 +165,9 @@ export class Zibrato<Level extends string = string> implements AsyncDisposable {
   }
 
   /** @internal */
-  protected handle(
-    type: Type,
-    name: string,
-    options: InstrumentOptions<Level> = {},
-    combine: Combine = 'last',
-  ): Instrument {
+  protected handle(type: Type, name: string, options: GaugeOptions<Level> = {}): Instrument {
     const { level, source, tags } = this.#defaults.with(options)
-    return this.#client.recorder.handle(type, { name, level, source, tags, allowTags: options.allowTags, combine })
+    const { allowTags, combine = 'last' } = options
+    return this.#client.recorder.handle(type, { name, level, source, tags, allowTags, combine })
   }
 }

@@ -8,7 +8,8 @@ export interface MeasureOptions {
 export type AnyFunction = (...args: never[]) => unknown
 
 /**
- * A function like `fn` whose calls are recorded on `instrument`; `this`, name, length, result and errors stay.
+ * A function like `fn` whose calls are recorded on `instrument`; `this`, name, length and whatever else it has, result and errors
+ * stay.
  *
  * @param begin called as a call begins; answers what records it, once it has ended, on the instrument with its outcome
  */
@@ -18,18 +19,13 @@ export function wrap<Fn extends AnyFunction, To extends { with(tags: { outcome: 
   { outcome = false }: MeasureOptions,
   begin: () => (to: To) => void,
 ): Fn {
-  const [succeeded, failed] = outcome
-    ? [instrument.with({ outcome: 'ok' }), instrument.with({ outcome: 'error' })]
-    : [instrument, instrument]
   const wrapped = function (this: unknown, ...args: never[]): unknown {
     const record = begin()
     return measured(
       () => Reflect.apply(fn, this, args),
-      (hasFailed) => record(hasFailed ? failed : succeeded),
+      (failed) => record(outcome ? instrument.with({ outcome: failed ? 'error' : 'ok' }) : instrument),
     )
   }
-  for (const property of ['name', 'length'] as const) {
-    Object.defineProperty(wrapped, property, { value: fn[property], configurable: true })
-  }
+  Object.defineProperties(wrapped, Object.getOwnPropertyDescriptors(fn))
   return wrapped as unknown as Fn
 }

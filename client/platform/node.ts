@@ -1,9 +1,8 @@
 import { Client } from '../client.ts'
 import type { Instrument } from '../instruments/instrument.ts'
 import type { Measurement } from '../measurement.ts'
-import type { Every, InstrumentOptions, Platform, ZibratoOptions } from '../options.ts'
+import type { Every, GaugeOptions, Platform, ZibratoOptions } from '../options.ts'
 import type { Defaults } from '../registry/defaults.ts'
-import type { Combine } from '../sketch/combine.ts'
 import { ZmqTransport } from '../transport/zmq.ts'
 import { type Tags, type Type, seriesKey } from '../wire/series.ts'
 import { type ChildOptions, Zibrato as AnyZibrato } from '../zibrato.ts'
@@ -77,15 +76,13 @@ export class Zibrato<Level extends string = string> extends AnyZibrato<Level> {
   }
 
   /** @internal */
-  protected override handle(
-    type: Type,
-    name: string,
-    options?: InstrumentOptions<Level>,
-    combine?: Combine,
-  ): Instrument {
+  protected override handle(type: Type, name: string, options?: GaugeOptions<Level>): Instrument {
     const scoped = this.#scope.tags
-    if (scoped === undefined) return super.handle(type, name, options, combine)
-    return super.handle(type, name, { ...options, tags: { ...scoped, ...options?.tags } }, combine)
+    return super.handle(
+      type,
+      name,
+      scoped === undefined ? options : { ...options, tags: { ...scoped, ...options?.tags } },
+    )
   }
 }
 

@@ -3,7 +3,7 @@ import { sleep } from '../sleep.ts'
 import { VERSION } from '../version.ts'
 import type { WarningSink } from '../warning.ts'
 import { BUNDLE_TYPE, encodeBundle } from '../wire/bundle.ts'
-import type { Post, Target } from './post.ts'
+import type { PostAnswer, Target } from './post.ts'
 import { RETRY_MS } from './ring.ts'
 import type { SealedFrame, Transport, TransportStats } from './transport.ts'
 
@@ -39,7 +39,6 @@ interface Entry extends SealedFrame {
 export class FetchTransport implements Transport {
   /** The oldest first. */
   protected readonly spool: Set<Entry> = new Set()
-  protected closed = false
   /** When the gateway may be asked again, ms by the clock for durations. */
   protected retryAtMs = 0
   readonly #warn: WarningSink
@@ -53,6 +52,7 @@ export class FetchTransport implements Transport {
   #awaitedUntilMs = 0
   #answered = false
   #isWarned = false
+  #isClosed = false
   /** Frames by what became of them. */
   readonly #counts: Record<string, number> = {}
 
@@ -78,7 +78,7 @@ export class FetchTransport implements Transport {
   }
 
   send(frames: readonly SealedFrame[]): boolean {
-    if (this.closed) {
+    if (this.#isClosed) {
       this.#count('closed', frames.length)
       return false
     }
@@ -100,12 +100,12 @@ export class FetchTransport implements Transport {
   }
 
   async drain(timeoutMs: number): Promise<void> {
-    await this.pull(timeoutMs, () => {})
+    await this.pull(timeoutMs)
   }
 
-  async pull(timeoutMs: number, seal: () => void): Promise<boolean> {
+  async pull(timeoutMs: number, seal?: () => void): Promise<boolean> {
     const deadlineMs = performance.now() + timeoutMs
-    let isSealed = false
+    let toSeal = seal
     let accepted = false
     for (;;) {
       const nowMs = performance.now()
@@ -118,11 +118,11 @@ export class FetchTransport implements Transport {
         await sleep(pauseMs)
         // a timer may be early by less than its unit
         this.#awaitedUntilMs = 0
-        isSealed = false
+        toSeal = seal
       } else {
         // once for each attempt, as some gauges have something to say whenever they are asked
-        if (!isSealed) seal()
-        isSealed = true
+        toSeal?.()
+        toSeal = undefined
         const taken = leftMs > 0 ? await this.post(leftMs) : undefined
         if (taken === undefined) return accepted
         accepted = taken
@@ -134,30 +134,34 @@ export class FetchTransport implements Transport {
     // the last chance, so it is not waited for a better one
     this.retryAtMs = 0
     await this.drain(timeoutMs)
-    this.closed = true
+    this.#isClosed = true
     for (const entry of this.spool) this.#giveUp(entry, 'closed')
   }
 
   stats(): TransportStats {
     const { sent = 0, replayed = 0, unknown = 0, ...dropped } = this.#counts
     const nowMs = performance.now()
-    const waiting = [...this.spool].filter(({ untilMs }) => untilMs <= nowMs)
-    const waitingBytes = waiting.reduce((sum, { bytes }) => sum + bytes.length, 0)
-    return { sent, replayed, unknown, dropped, waiting: waiting.length, waitingBytes }
+    let waiting = 0
+    let waitingBytes = 0
+    for (const { untilMs, bytes } of this.spool) {
+      if (untilMs > nowMs) continue
+      waiting++
+      waitingBytes += bytes.length
+    }
+    return { sent, replayed, unknown, dropped, waiting, waitingBytes }
   }
 
   /** Posts what waits the longest, if anything does; answers whether it was taken, once that is known. Never rejects. */
   protected async post(timeoutMs: number): Promise<boolean | undefined> {
-    const postMs = Math.min(timeoutMs, POST_TIMEOUT_MS)
+    const postMs = Math.ceil(Math.min(timeoutMs, POST_TIMEOUT_MS))
     const untilMs = performance.now() + postMs + GRACE_MS
     const entries = this.#take(untilMs)
     if (entries.length === 0) return undefined
-    const { token, fetch = plainFetch } = this.#target as Target
-    let status = 0
+    const { token, fetch } = this.#target as Target
+    let answer: PostAnswer | undefined
     let text = ''
-    let retryAfter: string | null = null
     try {
-      const answer = await fetch(this.#endpoint, {
+      answer = await (fetch ?? globalThis.fetch)(this.#endpoint, {
         method: 'POST',
         headers: {
           'content-type': BUNDLE_TYPE,
@@ -165,10 +169,8 @@ export class FetchTransport implements Transport {
           ...(token && { authorization: `Bearer ${token}` }),
         },
         body: encodeBundle(entries.map(({ bytes }) => bytes)) as Uint8Array<ArrayBuffer>,
-        signal: AbortSignal.timeout(Math.ceil(postMs)),
+        signal: AbortSignal.timeout(postMs),
       })
-      status = answer.status
-      retryAfter = answer.headers.get('retry-after')
       text = await answer.text()
     } catch (error) {
       // what was answered counts, even if the rest of it did not arrive
@@ -177,25 +179,20 @@ export class FetchTransport implements Transport {
     // the others were given up meanwhile, or another post has them under way
     const own = entries.filter((entry) => entry.untilMs === untilMs && this.spool.has(entry))
     if (own.length === 0) return false
+    const status = answer?.status ?? 0
     this.#answered = status > 0
-    const isFailure = [0, 408, 429].includes(status) || status >= 500
-    if (isFailure || (status === 413 && own.length > 1)) {
-      for (const entry of own) entry.untilMs = 0
-      if (isFailure) {
-        this.#backOff(retryAfter)
-        this.#complain(status, 'will retry', text)
-      } else this.#postBytes = Math.max(1, this.#postBytes >> 1)
-      return false
+    if ([0, 408, 429].includes(status) || status >= 500) {
+      this.#backOff(answer)
+      this.#complain(status, 'will retry', text)
+    } else if (status === 413 && own.length > 1) {
+      this.#postBytes = Math.max(1, this.#postBytes >> 1)
+    } else {
+      for (const entry of own) this.#forget(entry)
+      this.#settle(status, text, own.length)
+      return status === 202
     }
-    for (const entry of own) this.#forget(entry)
-    const isTaken = status === 202
-    if (isTaken) this.#failures = this.retryAtMs = 0
-    const [refused, reason] = isTaken ? rejectedOf(text) : [own.length, text]
-    if (refused > 0) {
-      this.#count(isTaken ? 'rejected' : 'refused', refused)
-      this.#complain(status, 'frames dropped', `${refused}, ${reason}`)
-    }
-    return isTaken
+    for (const entry of own) entry.untilMs = 0
+    return false
   }
 
   /** Takes what is to be posted next. */
@@ -220,13 +217,30 @@ export class FetchTransport implements Transport {
     return entries
   }
 
-  #backOff(retryAfter: string | null): void {
+  /** Counts what the gateway will have none of: all frames, or as many as its answer to the others says. */
+  #settle(status: number, text: string, frames: number): void {
+    let dropped = frames
+    if (status === 202) {
+      this.#failures = this.retryAtMs = 0
+      dropped = 0
+      try {
+        dropped = (JSON.parse(text) as { rejected: readonly unknown[] }).rejected.length
+      } catch {
+        // the status alone says that they were taken
+      }
+    }
+    if (!(dropped > 0)) return
+    this.#count(status === 202 ? 'rejected' : 'refused', dropped)
+    this.#complain(status, `dropped ${dropped} of ${frames} frames`, text)
+  }
+
+  #backOff(answer: PostAnswer | undefined): void {
     const nowMs = performance.now()
     // posts of several requests that fail together are one failure; spread, so that many clients do not return together
     const doubledMs = this.retryAtMs > nowMs ? 0 : FIRST_BACKOFF_MS * 2 ** this.#failures++ * (0.5 + Math.random() / 2)
-    const askedMs = Number(retryAfter ?? Number.NaN) * 1000
-    const pauseMs = askedMs >= 0 ? askedMs : doubledMs
-    this.retryAtMs = Math.max(this.retryAtMs, nowMs + Math.min(LONGEST_BACKOFF_MS, pauseMs))
+    const askedMs = Number(answer?.headers.get('retry-after')) * 1000
+    const pauseMs = Math.min(LONGEST_BACKOFF_MS, askedMs > 0 ? askedMs : doubledMs)
+    this.retryAtMs = Math.max(this.retryAtMs, nowMs + pauseMs)
   }
 
   #giveUp(entry: Entry, reason: string): void {
@@ -262,9 +276,6 @@ export function isTooLong(pauseMs: number, leftMs: number): boolean {
   return pauseMs > Math.max(leftMs / 2, leftMs - ENOUGH_MS)
 }
 
-// called as a global, which some runtimes insist on
-export const plainFetch: Post = (url, request) => fetch(url, request)
-
 /** @throws UsageError for a url that is no gateway's */
 function endpointOf(text: string): string {
   if (!/^https?:\/\/[^/@]+(\/|$)/.test(text) || !URL.canParse(text)) {
@@ -274,15 +285,4 @@ function endpointOf(text: string): string {
   const url = new URL(text)
   if (url.pathname === '/') url.pathname = '/v1/metrics'
   return url.href
-}
-
-/** How many frames a gateway that took the rest did not take, and why the first of them. */
-function rejectedOf(text: string): [number, string] {
-  try {
-    const { rejected } = JSON.parse(text) as { rejected: readonly { reason: string }[] }
-    return [rejected.length, `${rejected[0]?.reason}`]
-  } catch {
-    // the status alone says that they were taken
-    return [0, '']
-  }
 }

@@ -1,6 +1,6 @@
 import type { Every } from '../options.ts'
 import { sleep } from '../sleep.ts'
-import { FetchTransport, type FetchTransportOptions, isTooLong, plainFetch } from './fetch.ts'
+import { FetchTransport, type FetchTransportOptions, isTooLong } from './fetch.ts'
 import type { PostRequest, Target } from './post.ts'
 import type { SealedFrame } from './transport.ts'
 
@@ -28,13 +28,13 @@ export class HttpTransport extends FetchTransport {
   /** @throws UsageError for a url that makes no sense */
   constructor(options: HttpTransportOptions) {
     super(options)
-    const { url, token, fetch = plainFetch, compress = true } = options
+    const { url, token, fetch, compress = true } = options
     this.connect({
       url,
       token,
       fetch: async (endpoint, request) => {
         const signal = AbortSignal.any([this.#abort.signal, request.signal])
-        return fetch(endpoint, { ...(compress ? await compressed(request) : request), signal })
+        return (fetch ?? globalThis.fetch)(endpoint, { ...(compress ? await compressed(request) : request), signal })
       },
     })
     this.#every = options.every
@@ -48,9 +48,9 @@ export class HttpTransport extends FetchTransport {
     return taken
   }
 
-  override async pull(timeoutMs: number, seal: () => void): Promise<boolean> {
+  override async pull(timeoutMs: number, seal?: () => void): Promise<boolean> {
     if (this.#every === undefined) return super.pull(timeoutMs, seal)
-    seal()
+    seal?.()
     await this.drain(timeoutMs)
     return false
   }

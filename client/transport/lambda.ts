@@ -24,7 +24,7 @@ export class LambdaTransport extends FetchTransport {
     this.connect({ url, token, fetch: (endpoint, request) => this.#post(endpoint, request) })
   }
 
-  override pull(timeoutMs: number, seal: () => void): Promise<boolean> {
+  override pull(timeoutMs: number, seal?: () => void): Promise<boolean> {
     // so that there is as much time again for a new connection
     this.#direct.patienceMs = timeoutMs / 2
     return super.pull(timeoutMs, seal)

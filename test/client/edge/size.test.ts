@@ -25,8 +25,8 @@ const INSTRUMENTED = `
 `
 
 test.each([
-  ['counters, gauges, timers and the fetch transport', PROGRAM, 10_240],
-  ['an instrumented Worker', INSTRUMENTED, 10_752],
+  ['counters, gauges, timers and the fetch transport', PROGRAM, 9_728],
+  ['an instrumented Worker', INSTRUMENTED, 10_240],
 ])('a program with %s takes few bytes to load', async (what, contents, most) => {
   const { outputFiles, metafile } = await build({
     stdin: { contents, resolveDir: '/' },

@@ -102,7 +102,7 @@ describe('a client over HTTP', () => {
     await z.flush()
     expect(z.stats()).toMatchObject({ waiting: 0, dropped: { rejected: 1 } })
     expect(warnings.map(({ message }) => message)).toEqual([
-      `${gateway.url}/v1/metrics answered 202, frames dropped: 1, level_forbidden`,
+      `${gateway.url}/v1/metrics answered 202, dropped 1 of 1 frames: {"accepted":0,"rejected":[{"index":0,"reason":"level_forbidden"}]}`,
     ])
   })
 
@@ -128,7 +128,7 @@ describe('a client over HTTP', () => {
     expect(gateway.posts).toHaveLength(1)
     expect(z.stats()).toMatchObject({ waiting: 0, dropped: { refused: 1 } })
     expect(warnings[0]?.message).toMatch(
-      new RegExp(`answered ${status}, frames dropped: 1, .*not with Bearer \\*\\*\\*`),
+      new RegExp(`answered ${status}, dropped 1 of 1 frames: .*not with Bearer \\*\\*\\*`),
     )
   })
 
