@@ -12,8 +12,9 @@ export const OUTAGE_MS: number = isLong ? 5_000 : 600
 /** Of a gateway. */
 export const FAULTS: Faults = { unavailable: 0.1, reset: 0.05 }
 /** Of a test. */
-export const LAW_MS: number = isLong ? 600_000 : 180_000
-const SETTLE_MS = 90_000
+export const LAW_MS: number = isLong ? 900_000 : 400_000
+/** Isolates that failed over and over try again after 30 s; the machine may have other things to do. */
+const SETTLE_MS = 240_000
 const CONCURRENCY = 200
 /** Requests at once when all have been made, and something still goes wrong. */
 const AFTERWARDS = 10
