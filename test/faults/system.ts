@@ -38,6 +38,9 @@ export interface WorkerOptions {
  */
 const RING_MS = REPLAY_MS - 4_000
 
+/** How long a worker has a shard until it has noticed what is missing, asked publishers for it, and has it in the log. */
+const SETTLED_MS = 3_000
+
 /** How often it is looked whose the shards are. */
 const WATCH_MS = 200
 
@@ -63,8 +66,10 @@ export class System implements AsyncDisposable {
   readonly #httpPort: number
   readonly #startedMs = performance.now()
   readonly #logs: { readonly name: string; readonly program: Program }[] = []
-  // when each shard was last seen to be somebody's, from when it first was
-  readonly #ownedMs = new Map<number, number>()
+  // who has each shard, and since when
+  readonly #owners = new Map<number, { readonly owner: string; readonly sinceMs: number }>()
+  // when each was last somebody's who had it for long enough, from when it first was anybody's
+  readonly #settledMs = new Map<number, number>()
   #watching: Promise<void> | undefined
   #isOver = false
 
@@ -123,11 +128,11 @@ export class System implements AsyncDisposable {
   }
 
   /**
-   * Waits until the workers have each shard, if one was nobody's for longer than `slackMs`. Without a journal what a worker had in
-   * hand that was killed is with its publishers, for 15 s.
+   * Waits until each shard is a worker's and has been for a while, if that was last so longer than `slackMs` ago. Without a journal
+   * what a worker had in hand that was killed is with its publishers, for 15 s.
    */
   async covered(slackMs: number): Promise<void> {
-    const isRecent = (): boolean => performance.now() - Math.min(...this.#ownedMs.values()) <= slackMs
+    const isRecent = (): boolean => performance.now() - Math.min(...this.#settledMs.values()) <= slackMs
     await until(isRecent, "every shard is somebody's", PATIENCE_MS)
   }
 
@@ -276,13 +281,21 @@ export class System implements AsyncDisposable {
   async #look(redis: Connection, prefix: string): Promise<void> {
     const { shards } = await inspectGroup(redis, prefix, 'default')
     const now = performance.now()
-    for (const { shard, owner } of shards) {
-      if (owner === undefined) continue
-      if (now - (this.#ownedMs.get(shard) ?? now) > RING_MS && !this.isBeyondRing) {
+    for (const { shard, owner: id, epoch } of shards) {
+      if (id === undefined) {
+        this.#owners.delete(shard)
+        continue
+      }
+      const owner = `${id} ${epoch}`
+      const known = this.#owners.get(shard)
+      const sinceMs = known?.owner === owner ? known.sinceMs : now
+      this.#owners.set(shard, { owner, sinceMs })
+      const settledMs = this.#settledMs.get(shard) ?? now
+      this.#settledMs.set(shard, now - sinceMs >= SETTLED_MS ? now : settledMs)
+      if (now - settledMs > RING_MS && !this.isBeyondRing) {
         this.isBeyondRing = true
         this.tell('rings may not have reached back: nothing is promised of what workers had in hand')
       }
-      this.#ownedMs.set(shard, now)
     }
   }
 
