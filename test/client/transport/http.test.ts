@@ -282,6 +282,28 @@ describe('an HTTP transport without timers', () => {
     await first
   })
 
+  test('drops of what waits, and nothing of what is under way', async () => {
+    let release = (): void => {}
+    gateway.next.push((_, response) => (release = (): void => respond(response, 503, {})))
+    const frames = Array.from({ length: 4 }, frame)
+    const bytes = frames[0]?.bytes.length ?? 0
+    const transport = edge({ waitingBytes: 3 * bytes })
+    transport.send(frames.slice(0, 2))
+    const first = transport.drain(5_000)
+    await until(() => gateway.posts.length === 1)
+    transport.send(frames.slice(2))
+    expect(transport.stats()).toMatchObject({ sent: 2, waiting: 1, waitingBytes: bytes, dropped: { overflow: 1 } })
+    release()
+    await first
+    // those that failed are ahead of what came later
+    const bundled = [frames[0], frames[1], frames[3]].flatMap((each) => [
+      each?.bytes.length ?? 0,
+      ...(each?.bytes ?? []),
+    ])
+    expect([...(gateway.posts[1]?.bundle ?? [])]).toEqual(bundled)
+    expect(transport.stats()).toMatchObject({ sent: 3, replayed: 2, waiting: 0, unknown: 0, dropped: { overflow: 1 } })
+  })
+
   test('sends again what was cut off with its request', async () => {
     vi.useFakeTimers({ toFake: ['performance'] })
     // a post of a request that ended: its promise never settles
