@@ -169,6 +169,20 @@ describe('a gauge', () => {
     expect(metrics.frames).toEqual([])
   })
 
+  test('may record elsewhere while it is observed, also where each measurement leaves at once', async () => {
+    const { z, metrics } = observed({ flushInterval: 0 })
+    const reads = z.counter('reads')
+    for (let index = 0; index < 100; index++) {
+      z.gauge(`g${index}`).observe(() => {
+        reads.inc()
+        return index
+      })
+    }
+    await z.flush()
+    expect(metrics.sum('reads')).toBe(100)
+    for (let index = 0; index < 100; index++) expect(metrics.last(`g${index}`)).toBe(index)
+  })
+
   test('cannot combine in two ways', () => {
     const { z } = observed()
     const sum = z.gauge('queue', { combine: 'sum' })
