@@ -158,7 +158,9 @@ export class BaseRecorder implements Registrar {
 
   /** A new handle. @throws UsageError or InvalidMeasurementError for a series that there is no place for */
   protected create(type: Type, identity: Identity, key: string): Instrument {
-    return createInstrument(type, this, identity, encodeKey(key))
+    const handle = createInstrument(type, this, identity, encodeKey(key))
+    handle.immediate = this.outlet.immediate ?? false
+    return handle
   }
 
   /** Has a frame take what a handle recorded. */
