@@ -24,6 +24,8 @@ const SLACK_MS = 4_000
 export interface Fault {
   readonly name: string
   readonly weight: number
+  /** Whether what is under way is handed on, and not torn from anybody's hands. Default false. */
+  readonly isPlanned?: boolean
   readonly run: (system: System, random: Random) => Promise<void>
 }
 
@@ -39,7 +41,9 @@ export async function storm({ system, random, durationMs, all = true, faults }: 
     try {
       if (!system.hasJournal) await system.covered(SLACK_MS)
       system.tell(name)
-      await faults.find((fault) => fault.name === name)?.run(system, random.fork(`${name} ${count++}`))
+      const fault = faults.find((each) => each.name === name)
+      await fault?.run(system, random.fork(`${name} ${count++}`))
+      if (fault?.isPlanned !== true) system.unsettle()
     } catch (error) {
       throw new Error(system.report([`${name}: ${(error as Error).message}`]), { cause: error })
     }
@@ -86,6 +90,7 @@ export const WORKER_FAULTS: readonly Fault[] = [
   {
     name: 'a worker is stopped and started',
     weight: 3,
+    isPlanned: true,
     run: async (system, random) => {
       await stopped(system, system.take(random))
       await system.startWorker()
@@ -94,6 +99,7 @@ export const WORKER_FAULTS: readonly Fault[] = [
   {
     name: 'workers are 1, 4, 2',
     weight: 2,
+    isPlanned: true,
     run: async (system, random) => {
       for (const count of [1, 4, 2]) {
         while (system.workers.length > count) await stopped(system, system.take(random))
@@ -141,6 +147,7 @@ export const BROKER_FAULTS: readonly Fault[] = [
 export const GATEWAY_STOPS: Fault = {
   name: 'the gateway is stopped and started',
   weight: 1,
+  isPlanned: true,
   run: (system) => system.restartGateway((gateway) => stopped(system, gateway)),
 }
 

@@ -68,7 +68,9 @@ export class System implements AsyncDisposable {
   readonly #logs: { readonly name: string; readonly program: Program }[] = []
   // who has each shard, and since when
   readonly #owners = new Map<number, { readonly owner: string; readonly sinceMs: number }>()
-  // when each was last somebody's who had it for long enough, from when it first was anybody's
+  // those that one worker has had for long enough since anything was torn from anybody's hands
+  readonly #settled = new Set<number>()
+  // when each was last somebody's and settled, from when it first was anybody's
   readonly #settledMs = new Map<number, number>()
   #watching: Promise<void> | undefined
   #isOver = false
@@ -125,6 +127,12 @@ export class System implements AsyncDisposable {
     const worker = await this.#start('worker', ['worker', ...where, ...how])
     this.workers.push(worker.program)
     return worker
+  }
+
+  /** Says that somebody's hands may have been emptied, which takes whoever has a shard some time to make good. */
+  unsettle(): void {
+    this.#owners.clear()
+    this.#settled.clear()
   }
 
   /**
@@ -290,8 +298,9 @@ export class System implements AsyncDisposable {
       const known = this.#owners.get(shard)
       const sinceMs = known?.owner === owner ? known.sinceMs : now
       this.#owners.set(shard, { owner, sinceMs })
+      if (now - sinceMs >= SETTLED_MS) this.#settled.add(shard)
       const settledMs = this.#settledMs.get(shard) ?? now
-      this.#settledMs.set(shard, now - sinceMs >= SETTLED_MS ? now : settledMs)
+      this.#settledMs.set(shard, this.#settled.has(shard) ? now : settledMs)
       if (now - settledMs > RING_MS && !this.isBeyondRing) {
         this.isBeyondRing = true
         this.tell('rings may not have reached back: nothing is promised of what workers had in hand')
