@@ -124,7 +124,9 @@ function brokerProblem(client: Zibrato, url: string, level: string): string {
 /** What the client said last; but here nobody goes on trying. */
 function gatewayProblem(url: string, timeout: number, warnings: readonly string[]): string {
   return (
-    warnings.at(-1)?.replace(/; will retry$/, `; gave up after ${timeout / 1_000} s, see --url and --timeout`) ??
+    warnings
+      .at(-1)
+      ?.replace(/, will retry(: .*)$/s, `$1; gave up after ${timeout / 1_000} s, see --url and --timeout`) ??
     `no gateway answers at ${url}; start one with "zibrato up", or correct --url`
   )
 }

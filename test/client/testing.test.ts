@@ -136,7 +136,7 @@ describe('a client', () => {
     [{ url: 'ftp://host' }, /neither tcp/],
     [{ url: 'tcp://host' }, /neither tcp/],
     [{ url: 'https://' }, /https:\/\/host/],
-    [{ url: 'https://user:hunter2@host' }, /must not hold a user or password/],
+    [{ url: 'https://user:hunter2@host' }, /a secret as token/],
     [{ port: Number.NaN }, /neither tcp/],
     [{ source: 'a\n' }, /line break/],
     [{ tags: { a: '\n' } }, /line break/],
