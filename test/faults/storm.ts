@@ -24,8 +24,8 @@ const SLACK_MS = 4_000
 export interface Fault {
   readonly name: string
   readonly weight: number
-  /** Whether what is under way is handed on, and not torn from anybody's hands. Default false. */
-  readonly isPlanned?: boolean
+  /** Whether what workers have in hand is handed on or stays with them, and is not torn from them. Default false. */
+  readonly sparesWorkers?: boolean
   readonly run: (system: System, random: Random) => Promise<void>
 }
 
@@ -43,7 +43,7 @@ export async function storm({ system, random, durationMs, all = true, faults }: 
       system.tell(name)
       const fault = faults.find((each) => each.name === name)
       await fault?.run(system, random.fork(`${name} ${count++}`))
-      if (fault?.isPlanned !== true) system.unsettle()
+      if (fault?.sparesWorkers !== true) system.unsettle()
     } catch (error) {
       throw new Error(system.report([`${name}: ${(error as Error).message}`]), { cause: error })
     }
@@ -90,7 +90,7 @@ export const WORKER_FAULTS: readonly Fault[] = [
   {
     name: 'a worker is stopped and started',
     weight: 3,
-    isPlanned: true,
+    sparesWorkers: true,
     run: async (system, random) => {
       await stopped(system, system.take(random))
       await system.startWorker()
@@ -99,7 +99,7 @@ export const WORKER_FAULTS: readonly Fault[] = [
   {
     name: 'workers are 1, 4, 2',
     weight: 2,
-    isPlanned: true,
+    sparesWorkers: true,
     run: async (system, random) => {
       for (const count of [1, 4, 2]) {
         while (system.workers.length > count) await stopped(system, system.take(random))
@@ -127,6 +127,7 @@ export const BROKER_FAULTS: readonly Fault[] = [
   {
     name: 'the broker is killed',
     weight: 3,
+    sparesWorkers: true,
     run: async (system, random) => {
       await system.broker?.stop('SIGKILL')
       await wait(random.between(0, 1_000))
@@ -136,6 +137,7 @@ export const BROKER_FAULTS: readonly Fault[] = [
   {
     name: 'the broker is stopped and started',
     weight: 1,
+    sparesWorkers: true,
     run: async (system) => {
       if (system.broker !== undefined) await stopped(system, system.broker)
       await system.startBroker()
@@ -147,13 +149,14 @@ export const BROKER_FAULTS: readonly Fault[] = [
 export const GATEWAY_STOPS: Fault = {
   name: 'the gateway is stopped and started',
   weight: 1,
-  isPlanned: true,
+  sparesWorkers: true,
   run: (system) => system.restartGateway((gateway) => stopped(system, gateway)),
 }
 
 export const GATEWAY_KILLS: Fault = {
   name: 'the gateway is killed',
   weight: 3,
+  sparesWorkers: true,
   run: async (system, random) => {
     await system.gateway?.stop('SIGKILL')
     await wait(random.between(0, 1_000))

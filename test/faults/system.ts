@@ -68,7 +68,7 @@ export class System implements AsyncDisposable {
   readonly #logs: { readonly name: string; readonly program: Program }[] = []
   // who has each shard, and since when
   readonly #owners = new Map<number, { readonly owner: string; readonly sinceMs: number }>()
-  // those that one worker has had for long enough since anything was torn from anybody's hands
+  // those that one worker has had for long enough since anything was torn from a worker
   readonly #settled = new Set<number>()
   // when each was last somebody's and settled, from when it first was anybody's
   readonly #settledMs = new Map<number, number>()
@@ -129,7 +129,7 @@ export class System implements AsyncDisposable {
     return worker
   }
 
-  /** Says that somebody's hands may have been emptied, which takes whoever has a shard some time to make good. */
+  /** Says that something may have been torn from a worker, which takes whoever has its shards next some time to make good. */
   unsettle(): void {
     this.#owners.clear()
     this.#settled.clear()
