@@ -107,10 +107,20 @@ export async function checkReports(way: Way): Promise<void> {
     // by then the last answer of before the outage was heard
     await untilKiosks('try again', ({ replayed }, kiosk) => replayed > (before[kiosk]?.replayed ?? 0))
     await askKiosks(KIOSK_MEANWHILE)
-    // nothing is under way, and what had been tried is given up as unknown
-    const keepsOrGivesUp = (stats: ZibratoStats): boolean =>
-      stats.unknown > 0 && stats.waiting + lostBy([stats]).frames === 1 + KIOSK_MEANWHILE
-    await untilKiosks('give up what they have no room for', keepsOrGivesUp)
+    const asked = Array<number>(KIOSKS).fill(1 + KIOSK_MEANWHILE)
+    const keepsOrGivesUp = async (): Promise<boolean> => {
+      const all = await kiosks.stats()
+      for (const [kiosk, { unknown }] of all.entries()) {
+        if (unknown > 0) continue
+        // what had been tried was under way, and so was not given up for what came: for this it may be
+        asked[kiosk] = (asked[kiosk] ?? 0) + 1
+        attempted.kiosk++
+        expect(await kiosks.order(kiosk)).toBe('ok')
+      }
+      // and nothing is under way
+      return all.every((stats, kiosk) => stats.unknown > 0 && stats.waiting + lostBy([stats]).frames === asked[kiosk])
+    }
+    await until(keepsOrGivesUp, 'kiosks give up what they have no room for', SETTLE_MS)
   }
   const load = new Load(REQUESTS)
   const cut = async (): Promise<void> => {
