@@ -3,6 +3,7 @@ import { UsageError } from './errors.ts'
 import type { Platform, ZibratoOptions } from './options.ts'
 import type { BaseRecorder } from './registry/base-recorder.ts'
 import type { Defaults } from './registry/defaults.ts'
+import { recordLosses } from './registry/losses.ts'
 import { sleep } from './sleep.ts'
 import type { Transport } from './transport/transport.ts'
 import type { ZibratoStats } from './stats.ts'
@@ -81,18 +82,9 @@ export class Client {
     }
   }
 
-  /** Counts what was lost since it was last said, where nobody can ask the program for its {@link stats}; answers whether anything was. */
+  /** Tells of what was lost where nobody can ask the program for its {@link stats}; answers whether anything was. */
   #report(): boolean {
-    const { dropped, unknown } = this.stats()
-    let isNews = false
-    for (const [reason, count] of Object.entries({ ...dropped, unknown })) {
-      const value = count - (this.#reported[reason] ?? 0)
-      this.#reported[reason] = count
-      if (value === 0) continue
-      isNews = true
-      this.recorder.record({ type: 'counter', name: 'zibrato.dropped', value, tags: { reason } }, this.defaults)
-    }
-    return isNews
+    return recordLosses(this.recorder, this.defaults, this.stats(), this.#reported)
   }
 
   #close(): Promise<void> {

@@ -38,8 +38,8 @@ export abstract class SharedState extends State {
   abstract beat(): Promise<readonly string[]>
 
   /**
-   * Whether a shard is certainly this worker's still, and not stale: by this machine's clock its lease is not over. One that stood still for
-   * longer than that asks before it does what cannot be fenced, such as to call a backend.
+   * Whether a shard is certainly this worker's still, and not stale: by this machine's clock its lease is not over. One that
+   * stood still for longer than that asks before it does what cannot be fenced, such as to call a backend.
    */
   abstract holds(shard: number): boolean
 

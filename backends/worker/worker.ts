@@ -78,7 +78,7 @@ export class Worker implements AsyncDisposable {
         for (const shard of shards) this.#shards.get(shard)?.commitAll()
       }
       this.#shared.onStale = (shards) => {
-        for (const shard of shards) void this.#renew(shard)
+        for (const shard of shards) void this.#reread(shard)
       }
       this.#ownership = new Ownership({
         state: this.#shared,
@@ -198,7 +198,10 @@ export class Worker implements AsyncDisposable {
     if (this.#stale.has(number)) return false
     try {
       const shard = await this.#acquire(number)
-      return shard !== undefined && (await this.#turns.take(async () => this.#add(shard)))
+      if (shard !== undefined && (await this.#turns.take(async () => this.#add(shard)))) return true
+      // what turned stale meanwhile is this worker's still, and may by now be wanted by another
+      await this.#shared?.giveUp([number])
+      return false
     } catch (error) {
       await this.#shared?.giveUp([number]).catch(() => {})
       throw error
@@ -248,7 +251,7 @@ export class Worker implements AsyncDisposable {
   }
 
   /** Has a shard go on from what the state has of it, which is not all that is in memory, or more. */
-  async #renew(number: number): Promise<void> {
+  async #reread(number: number): Promise<void> {
     // one that is being restored is begun again
     this.#lost.add(number)
     if (!this.#shards.has(number)) return
