@@ -50,6 +50,8 @@ export class Ownership {
   #leaving = false
   // of those that leave
   #isLast = false
+  // whether it could not say that it goes
+  #isUnsaid = false
   #woken = false
   #wake: (() => void) | undefined
   #joined: (() => void)[] = []
@@ -111,7 +113,8 @@ export class Ownership {
       this.#isLast = others.length === 0
       this.#know(others)
     } catch (error) {
-      log.warn({ error: (error as Error).message }, 'cannot say that it goes: others learn of it by its lease')
+      log.warn({ error: (error as Error).message }, 'cannot say that it goes: it is said once more at the end')
+      this.#isUnsaid = true
       this.#isLast = this.others === 0
     }
     return !this.#isLast
@@ -122,9 +125,10 @@ export class Ownership {
     if (this.others === 0) await new Promise<void>((resolve) => this.#joined.push(resolve))
   }
 
-  /** Renews no leases any more. */
-  end(): void {
+  /** Renews no leases any more, and says once more that it goes, where that failed: else others learn of it by its lease. */
+  async end(): Promise<void> {
     clearInterval(this.#timer)
+    if (this.#isUnsaid) await this.#options.state.leave().catch(() => {})
   }
 
   async #firstBeat(): Promise<readonly string[]> {

@@ -378,7 +378,7 @@ export class Worker implements AsyncDisposable {
     } catch (error) {
       failure = error as Error
     }
-    this.#ownership?.end()
+    await this.#ownership?.end()
     const left = this.#deliveries.reduce((count, { figures }) => count + figures.pending, 0)
     if (left > 0 && !this.#state.durable)
       this.#log.warn({ windows: left }, 'stopping with windows that no backend took: lost')

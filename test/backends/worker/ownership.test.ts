@@ -13,7 +13,7 @@ afterEach(async () => {
   for (const member of running.splice(0)) {
     member.holding = undefined
     await member.ownership.stop()
-    member.ownership.end()
+    await member.ownership.end()
   }
   log.lines.length = 0
 })
@@ -108,7 +108,7 @@ describe('ownership', () => {
     await until(() => a.isSettled && b.isSettled)
     a.answerMs = a.leaseMs * 0.7
     await until(() => a.beats > 5, 'answers take long')
-    b.ownership.end()
+    await b.ownership.end()
     await b.ownership.stop()
     circle.live.delete('b')
     for (const [shard, owner] of circle.owners) if (owner === 'b') circle.owners.delete(shard)
@@ -126,7 +126,7 @@ describe('ownership', () => {
     expect(a.ownership.others).toBe(2)
     circle.live.delete('b')
     await b.ownership.stop()
-    b.ownership.end()
+    await b.ownership.end()
     for (const shard of b.held) circle.owners.delete(shard)
     circle.live.delete('b')
     await until(() => a.isSettled && c.isSettled)

@@ -197,7 +197,7 @@ describe('a source', () => {
         return new Promise<void>((resolve) => (release = resolve))
       },
     })
-    await from.subscribed(shardTopic(31))
+    for (const shard of [1, 2, 3]) await from.subscribed(shardTopic(shard))
     for (const shard of [1, 2, 3]) await from.send(shard, 'info', bytes(shard, 'info'))
     for (let count = 1; count <= 3; count++) {
       await until(() => taken.length === count)
