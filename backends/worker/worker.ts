@@ -1,17 +1,18 @@
 import { SHARDS } from '../../client/wire/series.ts'
 import { paced, pacer } from '../../client/pace.ts'
 import { SharedState } from '../state/shared.ts'
-import type { Commit, Position, Restored, State } from '../state/state.ts'
+import type { Commit, Position, State } from '../state/state.ts'
 import { BrokerFeed } from './broker-feed.ts'
 import { Delivery, type DeliveryLog, type Target, WindowCache } from './deliver.ts'
 import type { Fed, Feed } from './feed.ts'
-import { type WorkerFigures, addFigures } from './figures.ts'
+import type { WorkerFigures } from './figures.ts'
 import { Gaps, MISSING_MS } from './gaps.ts'
+import { Holdings } from './holdings.ts'
 import { JournalFeed } from './journal-feed.ts'
 import { type CheckedOptions, type WorkerOptions, checkOptions, sharedSettings } from './options.ts'
 import { Ownership } from './ownership.ts'
 import { sleep, within } from './patience.ts'
-import type { Shard, ShardFigures } from './shard.ts'
+import type { Shard } from './shard.ts'
 import { ShardFactory } from './shard-factory.ts'
 import { Turns } from './turns.ts'
 
@@ -35,17 +36,10 @@ export class Worker implements AsyncDisposable {
   readonly #state: State
   readonly #shared: SharedState | undefined
   readonly #log: DeliveryLog
-  // those that are this worker's, by number
-  readonly #shards = new Map<number, Shard>()
-  readonly #factory: ShardFactory
+  readonly #holdings: Holdings
   readonly #feed: Feed
   readonly #turns: Turns
   readonly #ownership: Ownership | undefined
-  // lost since they were last asked for
-  readonly #lost = new Set<number>()
-  // to be acquired anew once backends have answered for what they have in hand
-  readonly #stale = new Set<number>()
-  readonly #gone: ShardFigures = { merged: 0, replays: 0, invalid: 0, refused: 0, overflowed: 0 }
   readonly #deliveries: readonly Delivery[]
   readonly #gaps = new Gaps()
   #starting: Promise<void> | undefined
@@ -66,32 +60,36 @@ export class Worker implements AsyncDisposable {
     this.#log = log
     const givesUp = (): boolean => performance.now() > this.#givesUpMs
     const journal = this.#shared?.journal
-    this.#factory = new ShardFactory(checked, journal !== undefined)
     this.#feed =
       journal === undefined
         ? new BrokerFeed({ brokers, levels, curve, state, log, givesUp })
         : new JournalFeed({ journal, log, givesUp })
     this.#turns = new Turns(() => this.#feed.wake())
-    if (this.#shared !== undefined) {
-      this.#shared.onLost = (shards) => this.#lose(shards)
-      this.#shared.onReset = (shards) => {
-        for (const shard of shards) this.#shards.get(shard)?.commitAll()
-      }
-      this.#shared.onStale = (shards) => {
-        for (const shard of shards) void this.#reread(shard)
-      }
-      this.#ownership = new Ownership({
-        state: this.#shared,
-        log,
-        held: () => this.#shards.keys(),
-        expect: (shards) => this.#feed.expect(shards),
-        take: (shard) => this.#take(shard),
-        handOver: (shard) => this.#handOver(shard, ON_ITS_WAY_MS),
-      })
-    }
     const windows = new WindowCache(percentiles)
     const holds = (shard: number): boolean => this.#shared?.holds(shard) ?? true
     this.#deliveries = targets.map((target) => new Delivery(target, state, windows, log, holds))
+    const holdings = new Holdings({
+      state,
+      shared: this.#shared,
+      factory: new ShardFactory(checked, journal !== undefined),
+      feed: this.#feed,
+      turns: this.#turns,
+      deliveries: this.#deliveries,
+      log,
+      merge: (entries) => this.#merge(entries, () => 0),
+      commit: (shard, timeMs) => this.#commit([shard], () => timeMs),
+      onFreed: () => this.#ownership?.look(),
+    })
+    this.#holdings = holdings
+    if (this.#shared === undefined) return
+    this.#ownership = new Ownership({
+      state: this.#shared,
+      log,
+      held: () => holdings.numbers(),
+      expect: (shards) => this.#feed.expect(shards),
+      take: (shard) => holdings.take(shard),
+      handOver: (shard) => holdings.handOver(shard, ON_ITS_WAY_MS),
+    })
   }
 
   /** Restores what the state holds, connects the backends, and begins to receive. When that fails, all is let go of. */
@@ -115,12 +113,9 @@ export class Worker implements AsyncDisposable {
       if (this.#stopped !== undefined) throw new Error('worker: stopped while it started')
     }
     for (const delivery of this.#deliveries) delivery.start()
-    for (let number = 0; this.#ownership === undefined && number < SHARDS; number++) {
-      const shard = await this.#acquire(number)
-      if (shard !== undefined) this.#shards.set(number, shard)
-    }
+    for (let number = 0; this.#ownership === undefined && number < SHARDS; number++) await this.#holdings.open(number)
     // what remembers nothing cannot tell a replay from what it counted before it was restarted
-    await this.#feed.start([...this.#shards.keys()], this.#state.durable)
+    await this.#feed.start(this.#holdings.numbers(), this.#state.durable)
     this.#loop = this.#run()
     if (this.#ownership === undefined) return
     // others would give their shards to one that receives nothing yet
@@ -149,9 +144,8 @@ export class Worker implements AsyncDisposable {
   }
 
   figures(): WorkerFigures {
-    const figures = { ...this.#gone, lost: 0, missing: 0, series: 0, publishers: 0 }
-    for (const shard of this.#shards.values()) {
-      addFigures(figures, shard.figures)
+    const figures = { ...this.#holdings.figures(), lost: 0, missing: 0, series: 0, publishers: 0 }
+    for (const shard of this.#holdings.shards()) {
       figures.lost += shard.lost
       figures.missing += shard.missing
       figures.series += shard.series
@@ -162,114 +156,9 @@ export class Worker implements AsyncDisposable {
       windows: this.#windows,
       inboxBytes: this.#feed.bytes,
       connections: this.#feed.connections,
-      shards: this.#shards.size,
+      shards: this.#holdings.size,
       backends: Object.fromEntries(this.#deliveries.map(({ target, figures: own }) => [target.label, own])),
     }
-  }
-
-  /** Makes a shard of what its last owner left; undefined when it is another worker's. */
-  async #acquire(number: number): Promise<Shard | undefined> {
-    this.#lost.delete(number)
-    const restored = await this.#state.acquire(number)
-    if (restored === undefined) return undefined
-    const shard = await this.#restore(number, restored)
-    // to restore a large one takes its time
-    return this.#lost.has(number) ? undefined : shard
-  }
-
-  async #restore(number: number, { snapshots, end, entries }: Restored): Promise<Shard> {
-    const shard = this.#factory.create(number)
-    await paced(shard.restoring(snapshots, end))
-    const breathe = pacer()
-    for await (const { bundle, position, timeMs } of entries) {
-      if (shard.end === 0) shard.open(timeMs)
-      if (timeMs >= shard.end) await this.#commit([shard], () => timeMs)
-      shard.merge(bundle, position, timeMs)
-      const pause = breathe()
-      if (pause !== undefined) await pause
-    }
-    // a journal is read on from here: its first entry says which window it is
-    if (shard.end === 0 && this.#shared?.journal === undefined) shard.open(await this.#state.now())
-    return shard
-  }
-
-  /** Takes over a shard that may be another worker's; the loop goes on with it from its next round on. */
-  async #take(number: number): Promise<boolean> {
-    if (this.#stale.has(number)) return false
-    try {
-      const shard = await this.#acquire(number)
-      if (shard !== undefined && (await this.#turns.take(async () => this.#add(shard)))) return true
-      // what turned stale meanwhile is this worker's still, and may by now be wanted by another
-      await this.#shared?.giveUp([number])
-      return false
-    } catch (error) {
-      await this.#shared?.giveUp([number]).catch(() => {})
-      throw error
-    }
-  }
-
-  /** False when it was lost meanwhile. */
-  #add(shard: Shard): boolean {
-    const { shard: number } = shard
-    if (this.#lost.has(number)) return false
-    this.#shards.set(number, shard)
-    this.#feed.add(number)
-    for (const delivery of this.#deliveries) delivery.add(number)
-    return true
-  }
-
-  /**
-   * Lets another worker have a shard: its window at hand goes on there, from the log. Until backends have answered for the
-   * windows of it that they have in hand, all goes on here.
-   *
-   * @param overlapMs how long the next owner may need until it receives what comes of the shard
-   */
-  async #handOver(number: number, overlapMs: number): Promise<void> {
-    await Promise.all([sleep(overlapMs), ...this.#deliveries.map((delivery) => delivery.withhold(number))])
-    await this.#turns.take(async () => {
-      await this.#merge(await this.#feed.rest(number), () => 0)
-      this.#forget(number)
-    })
-    try {
-      await this.#shared?.giveUp([number])
-    } finally {
-      this.#feed.remove(number)
-    }
-  }
-
-  /** Shards that are another worker's: nothing of them is written or flushed here any more. */
-  #lose(numbers: readonly number[]): void {
-    const held = numbers.filter((number) => this.#shards.has(number))
-    for (const number of numbers) this.#lost.add(number)
-    for (const number of held) {
-      this.#feed.remove(number)
-      this.#forget(number)
-    }
-    for (const delivery of this.#deliveries) delivery.lost()
-    this.#ownership?.look()
-    if (held.length > 0) this.#log.warn({ shards: held }, 'another worker has these shards: let go of them')
-  }
-
-  /** Has a shard go on from what the state has of it, which is not all that is in memory, or more. */
-  async #reread(number: number): Promise<void> {
-    // one that is being restored is begun again
-    this.#lost.add(number)
-    if (!this.#shards.has(number)) return
-    this.#feed.remove(number)
-    this.#forget(number)
-    this.#stale.add(number)
-    await Promise.all(this.#deliveries.map((delivery) => delivery.withhold(number)))
-    // what fails is free when its lease is over
-    await this.#shared?.giveUp([number]).catch(() => {})
-    this.#stale.delete(number)
-    this.#ownership?.look()
-  }
-
-  #forget(number: number): void {
-    const shard = this.#shards.get(number)
-    if (shard !== undefined) addFigures(this.#gone, shard.figures)
-    this.#shards.delete(number)
-    this.#gaps.forget(number)
   }
 
   async #run(): Promise<void> {
@@ -277,14 +166,14 @@ export class Worker implements AsyncDisposable {
       let clock = await this.#feed.clock()
       while (!this.#stopping || this.#feed.bytes > 0) {
         await this.#turns.run()
-        const next = Math.min(...Array.from(this.#shards.values(), ({ shard, end }) => end - clock(shard)))
+        const next = Math.min(...this.#holdings.shards().map(({ shard, end }) => end - clock(shard)))
         const longest = this.#stopped === undefined ? MISSING_MS : LAST_LOOK_MS
         const patience = this.#stopping ? 0 : Math.max(1, Math.min(next, longest))
         const entries = await this.#feed.next(patience)
         clock = await this.#feed.clock()
         await this.#merge(entries, clock)
         await this.#commitDue(clock)
-        this.#gaps.look(this.#shards.values(), (shard) => this.#feed.askAgain(shard))
+        this.#gaps.look(this.#holdings.shards(), (shard) => this.#feed.askAgain(shard))
       }
     } finally {
       this.#turns.end(new Error('worker: it is stopping'))
@@ -305,7 +194,7 @@ export class Worker implements AsyncDisposable {
       for (const fed of left) {
         const { shard: number, bundle, position, timeMs } = fed
         // lost it may be by now
-        const shard = this.#shards.get(number)
+        const shard = this.#holdings.get(number)
         if (shard === undefined) continue
         if (shard.end === 0) shard.open(timeMs)
         if (timeMs >= shard.end) {
@@ -322,10 +211,10 @@ export class Worker implements AsyncDisposable {
 
   /** @param clock of each shard nothing older is to be merged any more */
   async #commitDue(clock: (shard: number) => number): Promise<void> {
-    for (const shard of this.#shards.values()) {
+    for (const shard of this.#holdings.shards()) {
       if (shard.end === 0 && clock(shard.shard) > 0) shard.open(clock(shard.shard))
     }
-    const due = [...this.#shards.values()].filter(({ shard, end }) => end > 0 && clock(shard) >= end)
+    const due = this.#holdings.shards().filter(({ shard, end }) => end > 0 && clock(shard) >= end)
     if (due.length > 0) await this.#commit(due, clock)
   }
 
@@ -390,7 +279,7 @@ export class Worker implements AsyncDisposable {
   /** Others go on with all that is here, and have it at once. */
   async #leaveToOthers(): Promise<void> {
     const overlapMs = ON_ITS_WAY_MS + (this.#ownership?.beatMs ?? 0)
-    const handedOver = Array.from(this.#shards.keys(), (shard) => this.#handOver(shard, overlapMs))
+    const handedOver = this.#holdings.numbers().map((shard) => this.#holdings.handOver(shard, overlapMs))
     const delivered = this.#stopDeliveries()
     const outcomes = await Promise.allSettled(handedOver)
     await delivered
@@ -405,7 +294,7 @@ export class Worker implements AsyncDisposable {
     try {
       await this.#endLoop()
       // a loop that broke left it in no known state: there the log tells after a restart
-      const open = [...this.#shards.values()].filter(({ end }) => end > 0)
+      const open = this.#holdings.shards().filter(({ end }) => end > 0)
       if (isRunning) await this.#commit(open, () => 0)
     } catch (error) {
       failure = error as Error
@@ -413,10 +302,7 @@ export class Worker implements AsyncDisposable {
     const delivered = this.#stopDeliveries()
     // whoever comes meanwhile has the shards as soon as no backend has windows of theirs in hand
     await Promise.race([delivered, this.#ownership?.joined() ?? delivered])
-    const shards = [...this.#shards.keys()]
-    const withheld = shards.flatMap((shard) => this.#deliveries.map((delivery) => delivery.withhold(shard)))
-    await Promise.all(withheld)
-    if (failure === undefined) await this.#shared?.giveUp(shards)
+    if (failure === undefined) await this.#holdings.giveUp()
     await delivered
     if (failure !== undefined) throw failure
   }
@@ -431,7 +317,7 @@ export class Worker implements AsyncDisposable {
     this.#feed.wake()
     while (performance.now() - since < LAST_CALL_MS && (this.#ownership?.others ?? 0) === 0) {
       const isQuiet = performance.now() - Math.max(since, this.#feed.lastMs) > QUIET_MS
-      if (isQuiet && this.#shards.size === SHARDS) return
+      if (isQuiet && this.#holdings.size === SHARDS) return
       await sleep(10)
     }
   }
