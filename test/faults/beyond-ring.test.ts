@@ -4,18 +4,10 @@ import { until } from '../until.ts'
 import type { Publisher } from './publishers.ts'
 import type { Recorder } from './recorder.ts'
 import { expectLaws } from './expect-laws.ts'
+import { reported } from './reported.ts'
 import { LONG, PATIENCE_MS, randomFor } from './settings.ts'
 import { LEASE_MS } from './storm.ts'
 import { System } from './system.ts'
-
-/** Frames that a worker says will not come, or have not come though later ones have. */
-async function reported(http: string | undefined): Promise<number> {
-  const text = await (await fetch(`${http}/metrics`)).text()
-  const lost = /^zibrato_worker_frames_total\{outcome="lost"\} (\d+)$/m.exec(text)?.[1]
-  const missing = /^zibrato_worker_missing_frames (\d+)$/m.exec(text)?.[1]
-  if (lost === undefined || missing === undefined) throw new Error(`no such figures:\n${text}`)
-  return Number(lost) + Number(missing)
-}
 
 async function attempted(publisher: Publisher): Promise<number> {
   return [...(await publisher.ledger()).attempted.values()].reduce((sum, { count }) => sum + count, 0)

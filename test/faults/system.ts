@@ -11,6 +11,7 @@ import { judge, missing } from './laws.ts'
 import { type Account, Publisher, type PublisherOptions } from './publishers.ts'
 import type { Random } from './random.ts'
 import { Recorder } from './recorder.ts'
+import { reported } from './reported.ts'
 import { PATIENCE_MS, SEED } from './settings.ts'
 
 export interface SystemOptions {
@@ -56,11 +57,13 @@ export class System implements AsyncDisposable {
   isRedisStormy: boolean = false
   /**
    * Whether some shard was nobody's for longer than publishers keep what they sent, as happens where a machine has too much to do:
-   * then a worker that was killed may have taken something along.
+   * then a worker that was killed may have taken something along, which is reported.
    */
   isBeyondRing: boolean = false
   /** What was done, in order. */
   readonly story: string[] = []
+  // of workers
+  readonly #http = new Map<Program, string | undefined>()
   readonly #options: SystemOptions
   readonly #brokerPort: number
   readonly #httpPort: number
@@ -126,6 +129,7 @@ export class System implements AsyncDisposable {
     const how = ['--group', group, '--flush', flush ?? '1s', ...(journal === true ? ['--journal'] : [])]
     const worker = await this.#start('worker', ['worker', ...where, ...how])
     this.workers.push(worker.program)
+    this.#http.set(worker.program, worker.http)
     return worker
   }
 
@@ -227,6 +231,9 @@ export class System implements AsyncDisposable {
   /** Ends every process, none of which may fail; then says what laws were broken. */
   async end(accounts: readonly Account[], loses: 'nothing' | 'perhaps'): Promise<string[]> {
     const broken: string[] = []
+    const lost = this.isBeyondRing ? await this.#reported() : 0
+    if (this.isBeyondRing) this.tell(`workers report ${lost} frames as lost`)
+    const mayLose = lost > 0
     for (const publisher of this.publishers) await publisher.close()
     const [broker, gateway] = [this.broker, this.gateway]
     for (const program of [gateway, ...this.workers, broker]) {
@@ -234,8 +241,8 @@ export class System implements AsyncDisposable {
       const ended = await program.stop()
       if (ended !== 0) broken.push(`pid ${program.pid} ended with ${ended} on SIGTERM`)
     }
-    broken.push(...judge(this.recorder, accounts, this.isBeyondRing ? 'perhaps' : loses))
-    this.tell(`the end${loses === 'perhaps' || !this.isBeyondRing ? '' : '; nothing was held to be lost'}`)
+    broken.push(...judge(this.recorder, accounts, mayLose ? 'perhaps' : loses))
+    this.tell(`the end; ${mayLose || loses === 'perhaps' ? 'some of it may be lost' : 'all of it must have come out'}`)
     const points = [...this.recorder.points.values()].flatMap((windows) => [...windows.values()])
     const again = points.filter(({ pids }) => pids.length > 1).length
     const recorded = accounts
@@ -303,9 +310,15 @@ export class System implements AsyncDisposable {
       this.#settledMs.set(shard, this.#settled.has(shard) ? now : settledMs)
       if (now - settledMs > RING_MS && !this.isBeyondRing) {
         this.isBeyondRing = true
-        this.tell('rings may not have reached back: nothing is promised of what workers had in hand')
+        this.tell('rings may not have reached back: what workers had in hand may be lost, and then is reported')
       }
     }
+  }
+
+  /** Frames that never came, as workers say; what is lost and not reported breaks a law. */
+  async #reported(): Promise<number> {
+    const figures = await Promise.all(this.workers.map((worker) => reported(this.#http.get(worker))))
+    return figures.reduce((sum, figure) => sum + figure, 0)
   }
 
   /** Has every publisher pause. */

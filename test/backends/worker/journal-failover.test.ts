@@ -48,8 +48,8 @@ async function writer(url: string): Promise<Write> {
 const sum = ({ taken }: Collecting): number =>
   taken.flatMap(({ rollups }) => rollups).reduce((all, each) => all + (each.type === 'counter' ? each.value : 0), 0)
 
-const insist = (work: () => Promise<unknown>): Promise<unknown> =>
-  until(() => work().then(Boolean, () => false), 'it is written', 30_000)
+const insist = (attempt: () => Promise<unknown>): Promise<unknown> =>
+  until(() => attempt().then(Boolean, () => false), 'it is written', 30_000)
 
 describe('a worker with a journal', () => {
   it('reads what a new master gives ids below what it has read, as its clock is behind', async () => {
