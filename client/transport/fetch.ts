@@ -44,7 +44,6 @@ export class FetchTransport implements Transport {
   readonly #warn: WarningSink
   readonly #limit: number
   #target: Target | undefined
-  #endpoint = ''
   #bytes = 0
   #postBytes = POST_BYTES
   #failures = 0
@@ -56,9 +55,9 @@ export class FetchTransport implements Transport {
   /** Frames by what became of them. */
   readonly #counts: Record<string, number> = {}
 
-  constructor({ waitingBytes, warn }: FetchTransportOptions) {
+  constructor({ waitingBytes = 16 << 20, warn }: FetchTransportOptions) {
     this.#warn = warn
-    this.#limit = waitingBytes ?? 16 << 20
+    this.#limit = waitingBytes
   }
 
   /**
@@ -67,8 +66,7 @@ export class FetchTransport implements Transport {
    * @throws UsageError for a url that makes no sense
    */
   connect(target: Target): void {
-    if (this.#endpoint === '' || target.url !== this.#target?.url) this.#endpoint = endpointOf(target.url)
-    this.#target = target
+    this.#target = { ...target, url: endpointOf(target.url) }
   }
 
   /** Warns, once, of what keeps frames from going anywhere. */
@@ -78,20 +76,17 @@ export class FetchTransport implements Transport {
   }
 
   send(frames: readonly SealedFrame[]): boolean {
-    if (this.#isClosed) {
-      this.#count('closed', frames.length)
-      return false
-    }
     for (const frame of frames) {
       this.spool.add({ ...frame, attempts: 0, untilMs: 0 })
       this.#bytes += frame.bytes.length
     }
     for (const entry of this.spool) {
-      if (this.#bytes <= this.#limit) break
+      if (this.#isClosed) this.#giveUp(entry, 'closed')
+      else if (this.#bytes <= this.#limit) break
       // what is under way may arrive yet
-      if (entry.untilMs === 0) this.#giveUp(entry, 'overflow')
+      else if (entry.untilMs === 0) this.#giveUp(entry, 'overflow')
     }
-    return true
+    return !this.#isClosed
   }
 
   /** Whether the gateway answered last. */
@@ -135,7 +130,7 @@ export class FetchTransport implements Transport {
     this.retryAtMs = 0
     await this.drain(timeoutMs)
     this.#isClosed = true
-    for (const entry of this.spool) this.#giveUp(entry, 'closed')
+    this.send([])
   }
 
   stats(): TransportStats {
@@ -157,11 +152,11 @@ export class FetchTransport implements Transport {
     const untilMs = performance.now() + postMs + GRACE_MS
     const entries = this.#take(untilMs)
     if (entries.length === 0) return undefined
-    const { token, fetch } = this.#target as Target
+    const { url, token, fetch = globalThis.fetch } = this.#target as Target
     let answer: PostAnswer | undefined
     let text = ''
     try {
-      answer = await (fetch ?? globalThis.fetch)(this.#endpoint, {
+      answer = await fetch(url, {
         method: 'POST',
         headers: {
           'content-type': BUNDLE_TYPE,
@@ -188,8 +183,14 @@ export class FetchTransport implements Transport {
       this.#postBytes = Math.max(1, this.#postBytes >> 1)
     } else {
       for (const entry of own) this.#forget(entry)
-      this.#settle(status, text, own.length)
-      return status === 202
+      const isTaken = status === 202
+      if (isTaken) this.#failures = this.retryAtMs = 0
+      const dropped = isTaken ? rejectedIn(text) : own.length
+      if (dropped > 0) {
+        this.#count(isTaken ? 'rejected' : 'refused', dropped)
+        this.#complain(status, `dropped ${dropped} of ${own.length} frames`, text)
+      }
+      return isTaken
     }
     for (const entry of own) entry.untilMs = 0
     return false
@@ -204,8 +205,10 @@ export class FetchTransport implements Transport {
       if (entry.untilMs > nowMs) continue
       // retrying ends before any worker forgets what it has merged
       if (entry.attempts > 0 && entry.closedMs <= Date.now() - RETRY_MS) this.#giveUp(entry, 'unknown')
-      else if (this.#target === undefined) this.#giveUp(entry, 'nowhere')
-      else {
+      else if (this.#target === undefined) {
+        this.warnNowhere('no url and no ZIBRATO_URL: measurements go nowhere')
+        this.#giveUp(entry, 'nowhere')
+      } else {
         bytes += entry.bytes.length
         if (bytes > this.#postBytes && entries.length > 0) break
         entries.push(entry)
@@ -213,25 +216,7 @@ export class FetchTransport implements Transport {
         this.#count(entry.attempts++ > 0 ? 'replayed' : 'sent')
       }
     }
-    if (this.#counts['nowhere']) this.warnNowhere('no url and no ZIBRATO_URL: measurements go nowhere')
     return entries
-  }
-
-  /** Counts what the gateway will have none of: all frames, or as many as its answer to the others says. */
-  #settle(status: number, text: string, frames: number): void {
-    let dropped = frames
-    if (status === 202) {
-      this.#failures = this.retryAtMs = 0
-      dropped = 0
-      try {
-        dropped = (JSON.parse(text) as { rejected: readonly unknown[] }).rejected.length
-      } catch {
-        // the status alone says that they were taken
-      }
-    }
-    if (!(dropped > 0)) return
-    this.#count(status === 202 ? 'rejected' : 'refused', dropped)
-    this.#complain(status, `dropped ${dropped} of ${frames} frames`, text)
   }
 
   #backOff(answer: PostAnswer | undefined): void {
@@ -260,9 +245,9 @@ export class FetchTransport implements Transport {
 
   /** Says what became of a post; neither the query of the url nor the token, which a server may repeat, shows. */
   #complain(status: number, consequence: string, reason: string): void {
-    const [shown] = this.#endpoint.split('?')
+    const { url, token } = this.#target as Target
+    const [shown] = url.split('?')
     const answer = status > 0 ? `answered ${status}` : 'gave no answer'
-    const token = this.#target?.token
     const blanked = token ? reason.replaceAll(token, '***') : reason
     this.#warn({
       code: 'ZIBRATO_TRANSPORT',
@@ -274,6 +259,15 @@ export class FetchTransport implements Transport {
 /** Whether a post after a pause would most likely be cut off at the deadline, and then be taken for one more failure. */
 export function isTooLong(pauseMs: number, leftMs: number): boolean {
   return pauseMs > Math.max(leftMs / 2, leftMs - ENOUGH_MS)
+}
+
+/** How many frames of a post the gateway would have none of; the status alone says that it took the others. */
+function rejectedIn(text: string): number {
+  try {
+    return (JSON.parse(text) as { rejected: readonly unknown[] }).rejected.length
+  } catch {
+    return 0
+  }
 }
 
 /** @throws UsageError for a url that is no gateway's */
