@@ -1,6 +1,7 @@
 export * from './errors.ts'
 export type { Measurement, TimeUnit } from './measurement.ts'
-export type { Clock, GaugeOptions, InstrumentOptions, ZibratoOptions } from './options.ts'
+export type { Clock } from './clock.ts'
+export type { GaugeOptions, InstrumentOptions, ZibratoOptions } from './options.ts'
 export type { Warning, WarningSink } from './warning.ts'
 export type { Series, Tags, TagValue, Type } from './wire/series.ts'
 export type { Combine } from './sketch/combine.ts'

@@ -1,3 +1,4 @@
+import { unfit } from './describe.ts'
 import { durationMs } from './duration.ts'
 import { UsageError } from './errors.ts'
 import type { Platform, ZibratoOptions } from './options.ts'
@@ -24,7 +25,7 @@ export class Client {
   constructor(options: ZibratoOptions, platform: Platform) {
     for (const name of ['maxSeries', 'waitingBytes', 'sentBytes'] as const) {
       const value = options[name] ?? 1
-      if (!(value >= 1)) throw new UsageError(`Zibrato: ${name} ${value} makes no sense; give a number from 1 up`)
+      if (!(value >= 1)) throw unfit(`Zibrato: ${name}`, 'a number from 1 up', value, UsageError)
     }
     this.#lingerMs = durationMs(options.linger ?? platform.lingerMs)
     this.#closeTimeoutMs = durationMs(options.closeTimeout ?? platform.closeTimeoutMs)
@@ -32,16 +33,13 @@ export class Client {
     const warn = platform.sink(options.onWarning)
     this.defaults = platform.defaults(options)
     const transport = platform.open(options, this.defaults, warn)
-    const { clock, maxSeries } = options
     this.transport = transport
     this.recorder = platform.recorder(
       {
-        maxSeries,
+        ...options,
         immediate,
         carries: transport.carries,
         onFrame: (frame) => transport.send([frame]),
-        now: clock === undefined ? Date.now : () => clock.now(),
-        clock: clock === undefined ? () => performance.now() : () => clock.elapsed?.() ?? clock.now(),
         warn,
       },
       options,

@@ -1,4 +1,9 @@
-import type { Clock } from './options.ts'
+export interface Clock {
+  /** ms since the epoch. */
+  now(): number
+  /** ms since some fixed point, never going back; default `now`. */
+  elapsed?(): number
+}
 
 /** A clock that stands still until it is turned: for tests. */
 export class ManualClock implements Clock {

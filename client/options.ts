@@ -1,3 +1,4 @@
+import type { Clock } from './clock.ts'
 import type { Defaults } from './registry/defaults.ts'
 import type { Recorder } from './registry/recorder.ts'
 import type { Combine } from './sketch/combine.ts'
@@ -84,13 +85,6 @@ export interface Publishable {
   publishTo(outlet: Outlet & { seal(): void }): Recorder
   /** @internal */
   release(): void
-}
-
-export interface Clock {
-  /** ms since the epoch. */
-  now(): number
-  /** ms since some fixed point, never going back; default `now`. */
-  elapsed?(): number
 }
 
 /** Calls back every so often without keeping the program alive; answers what stops it. */

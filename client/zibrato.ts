@@ -10,7 +10,7 @@ import { type MethodDecorator, methodDecorator } from './measure/decorator.ts'
 import { type AnyFunction, type MeasureOptions, wrap } from './measure/wrap.ts'
 import type { Measurement } from './measurement.ts'
 import type { GaugeOptions, InstrumentOptions } from './options.ts'
-import type { Defaults } from './registry/defaults.ts'
+import { type Defaults, withDefaults } from './registry/defaults.ts'
 import type { ZibratoStats } from './stats.ts'
 import type { Transport } from './transport/transport.ts'
 import type { Tags, Type } from './wire/series.ts'
@@ -161,12 +161,12 @@ export class Zibrato<Level extends string = string> implements AsyncDisposable {
 
   /** @internal What a child of the same runtime's class is made of. */
   protected inherit(options: ChildOptions<Level>): [Client, Defaults] {
-    return [this.#client, this.#defaults.with(options)]
+    return [this.#client, withDefaults(options, this.#defaults)]
   }
 
   /** @internal */
   protected handle(type: Type, name: string, options: GaugeOptions<Level> = {}): Instrument {
-    const { level, source, tags } = this.#defaults.with(options)
+    const { level, source, tags } = withDefaults(options, this.#defaults)
     const { allowTags, combine = 'last' } = options
     return this.#client.recorder.handle(type, { name, level, source, tags, allowTags, combine })
   }

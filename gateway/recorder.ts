@@ -15,8 +15,6 @@ export function createRecorder(
     // the bound on what clients send is theirs and the workers'; here series live for a tick
     maxSeries: Number.POSITIVE_INFINITY,
     onFrame: () => {},
-    now: Date.now,
-    clock: () => performance.now(),
     random,
     // every refusal is answered to whoever posted it
     warn: () => {},

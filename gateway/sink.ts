@@ -1,10 +1,9 @@
 import type { CurveKeys } from '../client/curve.ts'
-import { Defaults } from '../client/registry/defaults.ts'
+import { withDefaults } from '../client/registry/defaults.ts'
 import type { Recorder } from '../client/registry/recorder.ts'
 import type { SealedFrame, TransportStats } from '../client/transport/transport.ts'
 import { ZmqTransport } from '../client/transport/zmq.ts'
 import type { WarningSink } from '../client/warning.ts'
-import { DEFAULT_SOURCE } from '../client/wire/series.ts'
 import type { IncomingMeasurement, Sink } from './ingest/sink.ts'
 import { HELD_SERIES, createRecorder } from './recorder.ts'
 
@@ -29,7 +28,7 @@ export interface BrokerSinkOptions {
 export class BrokerSink implements Sink {
   readonly #transport: ZmqTransport
   readonly #recorder: Recorder
-  readonly #defaults = new Defaults('info', DEFAULT_SOURCE, {})
+  readonly #defaults = withDefaults({})
   #tick: Promise<boolean> | undefined
 
   constructor({ broker, waitingBytes, sentBytes, curve, warn }: BrokerSinkOptions) {

@@ -1,4 +1,5 @@
-import { InvalidMeasurementError, UsageError } from '../errors.ts'
+import type { Clock } from '../clock.ts'
+import { UsageError } from '../errors.ts'
 import { type Handles, createInstrument } from '../instruments/create.ts'
 import type { Identity, Instrument, Registrar } from '../instruments/instrument.ts'
 import type { Measurement } from '../measurement.ts'
@@ -9,8 +10,8 @@ import type { WarningSink } from '../warning.ts'
 import type { Encoder } from '../wire/encoder.ts'
 import { FRAME_BYTES } from '../wire/frame.ts'
 import { DEFAULT_SOURCE, type Tags, type Type, checkLevel, checkTag, encodeKey, seriesKey } from '../wire/series.ts'
-import type { Defaults } from './defaults.ts'
-import { checkOneOf, describe } from '../describe.ts'
+import { type Defaults, withDefaults } from './defaults.ts'
+import { checkOneOf, describe, unfit } from '../describe.ts'
 import { takeShot } from './shot.ts'
 
 /** Where frames go, and what they may be. */
@@ -27,10 +28,8 @@ export interface Outlet {
 export interface BaseRecorderOptions extends Outlet {
   /** Series at the most; what comes beyond is counted in `zibrato.overflow`. Default 5,000. */
   readonly maxSeries?: number | undefined
-  /** ms since the epoch. */
-  readonly now: () => number
-  /** ms since some fixed point, for durations. */
-  readonly clock: () => number
+  /** Default: the machine's. */
+  readonly clock?: Clock | undefined
 }
 
 /** The name of the series, one per type, that takes what exceeds the bound on series. */
@@ -64,11 +63,12 @@ export class BaseRecorder implements Registrar {
   readonly #startedMs: number
 
   constructor(options: BaseRecorderOptions, aggregates: Aggregates, encoder: Encoder) {
+    const { clock, maxSeries = 5_000 } = options
     this.outlet = options
     this.aggregates = aggregates
-    this.now = options.now
-    this.clock = options.clock
-    this.maxSeries = options.maxSeries ?? 5_000
+    this.now = clock ? () => clock.now() : Date.now
+    this.clock = clock ? () => clock.elapsed?.() ?? clock.now() : () => performance.now()
+    this.maxSeries = maxSeries
     this.#encoder = encoder
     this.#startedMs = this.now()
   }
@@ -173,9 +173,9 @@ export class BaseRecorder implements Registrar {
   protected find(measurement: Measurement, defaults: Defaults): Instrument {
     const { type, name, tags = {} } = measurement
     if (typeof tags !== 'object' || tags === null || Array.isArray(tags)) {
-      throw new InvalidMeasurementError('tags must be an object of texts')
+      throw unfit('tags', 'an object of texts', tags)
     }
-    const { level, source, tags: all } = defaults.with(measurement)
+    const { level, source, tags: all } = withDefaults(measurement, defaults)
     return this.#handle(type === 'unique' ? 'set' : type, { name, level, source, tags: all, combine: 'last' })
   }
 

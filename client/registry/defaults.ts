@@ -1,33 +1,32 @@
 import type { Instrument } from '../instruments/instrument.ts'
-import { Path } from '../instruments/path.ts'
-import type { Tags } from '../wire/series.ts'
+import type { Path } from '../instruments/path.ts'
+import { DEFAULT_SOURCE, type Tags } from '../wire/series.ts'
 
 /** What a measurement carries when it does not say. */
-export class Defaults {
+export interface Defaults {
   readonly level: string
   readonly source: string
   readonly tags: Tags
   /** Handles of one-shot measurements with these defaults: by type, name, level, source and tags. */
-  declare shots?: Path<Instrument> | undefined
+  shots?: Path<Instrument> | undefined
   /** @internal How often the recorder had forgotten handles when a shot was last noted. */
-  declare forgets?: number
+  forgets?: number
+}
 
-  constructor(level: string, source: string, tags: Tags) {
-    this.level = level
-    this.source = source
-    this.tags = tags
-  }
+/** What may say otherwise. */
+export interface Given {
+  readonly level?: string | undefined
+  readonly source?: string | undefined
+  readonly tags?: Tags | undefined
+}
 
-  /** These, but for what is given; tags are added. */
-  with({
-    level,
-    source,
-    tags,
-  }: {
-    level?: string | undefined
-    source?: string | undefined
-    tags?: Tags | undefined
-  }): Defaults {
-    return new Defaults(level ?? this.level, source ?? this.source, { ...this.tags, ...tags })
+const PLAIN: Defaults = { level: 'info', source: DEFAULT_SOURCE, tags: {} }
+
+/** Defaults of their own: what is given, and for the rest those that there are; tags are added to theirs. */
+export function withDefaults({ level, source, tags }: Given, defaults: Defaults = PLAIN): Defaults {
+  return {
+    level: level ?? defaults.level,
+    source: source ?? defaults.source,
+    tags: { ...defaults.tags, ...tags },
   }
 }

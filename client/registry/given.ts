@@ -1,6 +1,6 @@
 import { UsageError } from '../errors.ts'
-import { DEFAULT_SOURCE, type Tags, checkLevel, seriesKey } from '../wire/series.ts'
-import { Defaults } from './defaults.ts'
+import { checkLevel, seriesKey } from '../wire/series.ts'
+import { type Defaults, type Given, withDefaults } from './defaults.ts'
 
 /**
  * The defaults that options give, or else the environment.
@@ -9,18 +9,14 @@ import { Defaults } from './defaults.ts'
  */
 export function givenDefaults(
   component: string,
-  options: {
-    readonly level?: string | undefined
-    readonly source?: string | undefined
-    readonly tags?: Tags | undefined
-  },
+  { level, source, tags }: Given,
   env: (name: string) => string | undefined,
 ): Defaults {
-  const defaults = new Defaults(
-    options.level ?? env('ZIBRATO_LEVEL') ?? 'info',
-    options.source ?? env('ZIBRATO_SOURCE') ?? DEFAULT_SOURCE,
-    options.tags ?? {},
-  )
+  const defaults = withDefaults({
+    level: level ?? env('ZIBRATO_LEVEL'),
+    source: source ?? env('ZIBRATO_SOURCE'),
+    tags,
+  })
   try {
     checkLevel(defaults.level)
     seriesKey('name', defaults.source, defaults.tags)

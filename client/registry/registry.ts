@@ -1,3 +1,4 @@
+import type { Clock } from '../clock.ts'
 import { durationMs } from '../duration.ts'
 import { UsageError } from '../errors.ts'
 import type { Counter } from '../instruments/counter.ts'
@@ -7,7 +8,7 @@ import type { Instrument } from '../instruments/instrument.ts'
 import type { Meter } from '../instruments/meter.ts'
 import type { Timer } from '../instruments/timer.ts'
 import type { Unique } from '../instruments/unique.ts'
-import type { Clock, GaugeOptions, InstrumentOptions, Publishable } from '../options.ts'
+import type { GaugeOptions, InstrumentOptions, Publishable } from '../options.ts'
 import { atOnce, paced } from '../pace.ts'
 import type { Combine } from '../sketch/gauge.ts'
 import type { WarningSink } from '../warning.ts'
@@ -97,8 +98,7 @@ export class Registry<Level extends string = string> implements Publishable {
       onFrame: () => {},
       warn: this.#warn,
       maxSeries,
-      now: clock === undefined ? Date.now : () => clock.now(),
-      clock: clock === undefined ? () => performance.now() : () => clock.elapsed?.() ?? clock.now(),
+      clock,
       random: (bytes) => crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>),
       reader: {
         check: (type, name) => this.#check(type, name),

@@ -1,8 +1,7 @@
-import { Defaults } from '../../client/registry/defaults.ts'
+import { withDefaults } from '../../client/registry/defaults.ts'
 import { type Handles, Recorder } from '../../client/registry/recorder.ts'
 import { Ring } from '../../client/transport/ring.ts'
 import type { SealedFrame, TransportStats } from '../../client/transport/transport.ts'
-import { DEFAULT_SOURCE } from '../../client/wire/series.ts'
 import { TEXT_FAULTS, type TextFault, TextReader, type TextType } from '../../client/wire/text.ts'
 
 /** How long lines are gathered into frames: less than what a worker that stops goes on listening. */
@@ -51,12 +50,10 @@ export class Lines {
     // what text publishers make up is bounded by workers; here series live for a tick
     maxSeries: Number.POSITIVE_INFINITY,
     onFrame: () => {},
-    now: Date.now,
-    clock: () => performance.now(),
     random: (bytes) => crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>),
     warn: () => {},
   })
-  readonly #defaults = new Defaults('info', DEFAULT_SOURCE, {})
+  readonly #defaults = withDefaults({})
   readonly #known = new Map<number, Known>()
   readonly #levels = new Set<string>()
   readonly #ring: Ring

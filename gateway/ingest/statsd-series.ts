@@ -8,7 +8,9 @@ import { cleanKey, tagsOf } from './statsd-tags.ts'
 
 type Handle = Handles[Type]
 
-export interface StatsdSeriesOptions extends Pick<RecorderOptions, 'now' | 'random' | 'warn'> {
+export interface StatsdSeriesOptions extends Pick<RecorderOptions, 'random' | 'warn'> {
+  /** ms since the epoch. */
+  readonly now: () => number
   readonly level: string
   readonly maxSeries: number
   readonly sanitize: boolean
@@ -53,8 +55,7 @@ export class StatsdSeries {
     this.#recorder = new Recorder({
       maxSeries: options.maxSeries,
       onFrame: () => {},
-      now: options.now,
-      clock: options.now,
+      clock: { now: options.now },
       random: options.random,
       warn: options.warn,
     })

@@ -1,12 +1,11 @@
 import { createHash } from 'node:crypto'
 import type { CurveKeys } from '../../client/curve.ts'
-import { Defaults } from '../../client/registry/defaults.ts'
+import { withDefaults } from '../../client/registry/defaults.ts'
 import type { Recorder } from '../../client/registry/recorder.ts'
 import type { SealedFrame, TransportStats } from '../../client/transport/transport.ts'
 import { ZmqTransport } from '../../client/transport/zmq.ts'
 import type { WarningSink } from '../../client/warning.ts'
 import { encodeBundle } from '../../client/wire/bundle.ts'
-import { DEFAULT_SOURCE } from '../../client/wire/series.ts'
 import { unavailable } from '../answers.ts'
 import type { FrameSink, IncomingMeasurement, MeasurementSink, Sink } from '../ingest/sink.ts'
 import { HELD_SERIES, createRecorder } from '../recorder.ts'
@@ -49,7 +48,7 @@ export class JournalSink implements Sink {
   readonly #warn: WarningSink
   readonly #queue: JournalQueue
   #recorder = createRecorder()
-  #defaults = newDefaults()
+  #defaults = withDefaults({})
   #next: Promise<boolean> | undefined
   #sealing: Promise<boolean> = Promise.resolve(true)
   #failure: unknown
@@ -118,7 +117,7 @@ export class JournalSink implements Sink {
       bytes.set(digest.subarray(0, bytes.length))
       return bytes
     })
-    const defaults = newDefaults()
+    const defaults = withDefaults({})
     return {
       record: (measurement) => recorder.record(measurement, defaults),
       sealed: () => this.offer(recorder.seal()),
@@ -176,7 +175,7 @@ export class JournalSink implements Sink {
           // a publisher anew, whose frames nobody finds missing
           this.#failure = error
           this.#recorder = createRecorder()
-          this.#defaults = newDefaults()
+          this.#defaults = withDefaults({})
           this.#next = undefined
           throw error
         }
@@ -201,10 +200,6 @@ export class JournalSink implements Sink {
     }
     return obstacle
   }
-}
-
-function newDefaults(): Defaults {
-  return new Defaults('info', DEFAULT_SOURCE, {})
 }
 
 /** A bundle for each shard. */

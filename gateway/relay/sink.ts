@@ -1,9 +1,8 @@
-import { Defaults } from '../../client/registry/defaults.ts'
+import { withDefaults } from '../../client/registry/defaults.ts'
 import type { Recorder } from '../../client/registry/recorder.ts'
 import type { SealedFrame } from '../../client/transport/transport.ts'
 import { encodeBundle } from '../../client/wire/bundle.ts'
 import { utf8 } from '../../client/wire/bytes.ts'
-import { DEFAULT_SOURCE } from '../../client/wire/series.ts'
 import { Refusal, unavailable } from '../answers.ts'
 import type { IncomingMeasurement, MeasurementSink, Sink } from '../ingest/sink.ts'
 import { HELD_SERIES, createRecorder } from '../recorder.ts'
@@ -21,7 +20,7 @@ export class RelaySink implements Sink {
   readonly #objects: Objects
   readonly #salt: string
   #recorder = createRecorder()
-  #defaults = newDefaults()
+  #defaults = withDefaults({})
 
   /** @param salt what only the operator knows: without it, nobody can say which publisher a key becomes */
   constructor(objects: Objects, salt: string) {
@@ -59,7 +58,7 @@ export class RelaySink implements Sink {
       bytes.set(digest.subarray(0, bytes.length))
       return bytes
     })
-    const defaults = newDefaults()
+    const defaults = withDefaults({})
     return {
       record: (measurement) => recorder.record(measurement, defaults),
       sealed: async () => {
@@ -96,10 +95,6 @@ export class RelaySink implements Sink {
 
   #renew(): void {
     this.#recorder = createRecorder()
-    this.#defaults = newDefaults()
+    this.#defaults = withDefaults({})
   }
-}
-
-function newDefaults(): Defaults {
-  return new Defaults('info', DEFAULT_SOURCE, {})
 }

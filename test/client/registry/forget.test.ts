@@ -6,8 +6,7 @@ function recorder(maxSeries: number): Recorder {
   return new Recorder({
     maxSeries,
     onFrame: () => {},
-    now: () => 1_700_000_000_000,
-    clock: () => 0,
+    clock: { now: () => 1_700_000_000_000 },
     random: (bytes) => bytes.fill(7),
     warn: () => {},
   })

@@ -205,8 +205,7 @@ describe('a backlog of lines', () => {
     const recorder = new Recorder({
       carries: LINES_CARRY,
       onFrame: () => {},
-      now: () => 1_700_000_000_000,
-      clock: () => 0,
+      clock: { now: () => 1_700_000_000_000 },
       random: (bytes) => bytes,
       warn: () => {},
     })
