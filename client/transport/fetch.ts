@@ -9,13 +9,13 @@ import type { SealedFrame, Transport, TransportStats } from './transport.ts'
 
 /** Bytes of frames in one post, before compression. */
 const POST_BYTES = 512_000
-const POST_TIMEOUT_MS = 10_000
+export const POST_TIMEOUT_MS = 10_000
 const FIRST_BACKOFF_MS = 200
 const LONGEST_BACKOFF_MS = 30_000
 /** How long a gateway is given to answer what is posted after a pause, at the least, where there is twice that time. */
 const ENOUGH_MS = 1_000
 /** How much longer than planned a request may take before it is taken for one that was cut off. */
-const GRACE_MS = 5_000
+export const GRACE_MS = 5_000
 
 export interface FetchTransportOptions {
   /** Bytes of frames that no gateway has answered for, the oldest dropped beyond. Default 16 MB. */

@@ -1,12 +1,11 @@
 import type { Every } from '../options.ts'
 import { sleep } from '../sleep.ts'
-import { FetchTransport, type FetchTransportOptions, isTooLong } from './fetch.ts'
+import { FetchTransport, type FetchTransportOptions, GRACE_MS, POST_TIMEOUT_MS, isTooLong } from './fetch.ts'
 import type { PostRequest, Target } from './post.ts'
 import type { SealedFrame } from './transport.ts'
 
 /** Bodies below this are not worth compressing. */
 const COMPRESS_BYTES = 1_024
-const POST_TIMEOUT_MS = 10_000
 /** How often to see whether it is time to try again. */
 const TICK_MS = 200
 
@@ -76,7 +75,9 @@ export class HttpTransport extends FetchTransport {
   }
 
   protected override post(timeoutMs: number): Promise<boolean | undefined> {
-    const post = super.post(timeoutMs).finally(() => this.#posts.delete(post))
+    // one that never ends, whatever its signal says, must not keep others from being posted; a timer may be early by a little
+    const longestMs = Math.ceil(Math.min(timeoutMs, POST_TIMEOUT_MS)) + GRACE_MS + 1
+    const post = atMost(longestMs, super.post(timeoutMs)).finally(() => this.#posts.delete(post))
     this.#posts.add(post)
     return post
   }
@@ -99,8 +100,10 @@ async function compressed(request: PostRequest): Promise<PostRequest> {
 }
 
 /** Waits for a promise, but not for long. */
-async function atMost(ms: number, promise: Promise<unknown>): Promise<void> {
+async function atMost<Result>(ms: number, promise: Promise<Result>): Promise<Result | undefined> {
   let timer: ReturnType<typeof setTimeout> | undefined
-  await Promise.race([promise, new Promise((resolve) => (timer = setTimeout(resolve, ms)))])
+  const late = new Promise<undefined>((resolve) => (timer = setTimeout(() => resolve(undefined), ms)))
+  const first = await Promise.race([promise, late])
   clearTimeout(timer)
+  return first
 }

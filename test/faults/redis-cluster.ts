@@ -63,15 +63,17 @@ export class RedisCluster {
     const slot = Number(await source.call('CLUSTER', 'KEYSLOT', key))
     await target.call('CLUSTER', 'SETSLOT', slot, 'IMPORTING', this.#ids[from] as string)
     await source.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', this.#ids[to] as string)
-    let moved = 0
+    let [moved, wasLong] = [0, false]
     for (;;) {
       // one at a time, so that others find some of them here and some there
       const keys = (await source.call('CLUSTER', 'GETKEYSINSLOT', slot, 1)) as string[]
       if (keys.length === 0) break
       moved += keys.length
       await source.call('MIGRATE', '127.0.0.1', (this.servers[to] as RedisServer).port, '', 0, 5_000, 'KEYS', ...keys)
-      // now and then for longer than a lease
-      const pause = random.between(0, 20) === 0 ? random.between(500, 1_500) : random.between(0, 20)
+      // once perhaps for longer than a lease; not more often, as a worker that stops waits for no more than some seconds
+      const isLong = !wasLong && random.between(0, 20) === 0
+      wasLong ||= isLong
+      const pause = isLong ? random.between(500, 1_500) : random.between(0, 20)
       await new Promise((resolve) => setTimeout(resolve, pause))
     }
     for (const client of [target, source, ...this.#clients]) {

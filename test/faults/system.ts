@@ -326,6 +326,8 @@ export class System implements AsyncDisposable {
     try {
       return await Promise.all(this.publishers.map((publisher) => publisher.pause()))
     } catch (error) {
+      const gateway = await fetch(`${this.gatewayUrl}/metrics`).then((answer) => answer.text(), String)
+      this.tell(`the gateway says: ${gateway.replace(/^#.*\n/gm, '')}`)
       throw new Error(this.report(['publishers cannot get rid of what they recorded']), { cause: error })
     }
   }

@@ -165,7 +165,7 @@ export class Connection {
       answer.catch(() => {})
       return (await Promise.race([answer, late])) as Reply
     } catch (error) {
-      if ((error as Error).name === 'ReplyError') throw this.#explained(error as Error)
+      if (isAnswer(error as Error)) throw this.#explained(error as Error)
       this.#session++
       // the library speaks of its own queues and options
       throw this.#explained(error === tooLate ? tooLate : (this.#lastError ?? new Error('the connection was lost')))
@@ -177,4 +177,9 @@ export class Connection {
   #explained(cause: Error): Error {
     return new Error(explain(this.name, cause), { cause })
   }
+}
+
+/** Whether it is what a server said: that a command was not done, which while a slot of a Cluster moves is said often. */
+function isAnswer({ name, message }: Error): boolean {
+  return name === 'ReplyError' || message.startsWith('Too many Cluster redirections. Last error: ReplyError')
 }

@@ -322,6 +322,19 @@ describe('an HTTP transport without timers', () => {
     expect(transport.stats()).toMatchObject({ sent: 1, replayed: 1, waiting: 0, unknown: 0 })
   })
 
+  test('ends a drain whose request never ends, and sends again what it carried', async () => {
+    let calls = 0
+    const transport = edge({
+      fetch: (...args: Parameters<typeof fetch>) => (calls++ === 0 ? new Promise(() => {}) : fetch(...args)),
+    })
+    transport.send([frame()])
+    await transport.drain(50)
+    expect(calls).toBe(1)
+    await transport.drain(1_000)
+    expect(gateway.posts).toHaveLength(1)
+    expect(transport.stats()).toMatchObject({ sent: 1, replayed: 1, waiting: 0, unknown: 0 })
+  })
+
   test('gives a frame up 5 minutes after it was closed, once it may have arrived', async () => {
     vi.useFakeTimers({ toFake: ['Date', 'performance'] })
     gateway.answer = (_, response) => respond(response, 503, {})

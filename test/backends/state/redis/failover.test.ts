@@ -1,6 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { openState } from '../../../../backends/state/open.ts'
 import type { RedisState } from '../../../../backends/state/redis.ts'
+import { connectRedis } from '../../../../backends/state/redis/connect.ts'
+import { parseRedisUrl } from '../../../../backends/state/redis/url.ts'
 import type { Commit, State } from '../../../../backends/state/state.ts'
 import { SHARDS } from '../../../../client/wire/series.ts'
 import { acquired, bytes, entriesOf, text, windowOf } from '../../../contract/state.ts'
@@ -99,6 +101,38 @@ describe('a Cluster', () => {
       // nothing was sent twice either: no connection was lost
       expect([shard, log]).toEqual([shard, Array.from({ length: writer.written * 2 }, (_, index) => index / 2)])
     }
+  })
+
+  it('that is in the midst of moving a slot is said to be, and its connection is not given up', async () => {
+    const cluster = await RedisCluster.start()
+    cleanup.push(() => cluster.stop())
+    const ports = cluster.servers.map(({ port }) => port)
+    const keys = ['{g}a', '{g}b'] as const
+    const [slot, ids] = [
+      Number(await ask(ports[0] as number, 'CLUSTER', 'KEYSLOT', keys[0])),
+      await Promise.all(ports.map(async (port) => String(await ask(port, 'CLUSTER', 'MYID')))),
+    ]
+    const counts = await Promise.all(ports.map((port) => ask(port, 'SET', keys[0], '1').catch(() => 'MOVED')))
+    const from = counts.findIndex((answer) => String(answer) === 'OK')
+    const to = (from + 1) % ports.length
+    const [source, target] = [ports[from] as number, ports[to] as number]
+    await ask(source, 'SET', keys[1], '2')
+    await ask(target, 'CLUSTER', 'SETSLOT', slot, 'IMPORTING', ids[from] as string)
+    await ask(source, 'CLUSTER', 'SETSLOT', slot, 'MIGRATING', ids[to] as string)
+    await ask(source, 'MIGRATE', '127.0.0.1', target, keys[0], 0, 5_000)
+    const connection = await connectRedis(parseRedisUrl(cluster.url))
+    cleanup.push(() => connection.close())
+    await connection.ready(5_000)
+    const { session } = connection
+    // neither node has both
+    await expect(connection.send('DEL', ...keys)).rejects.toThrow(
+      /is a Cluster that is moving slots .*; wait until it is done/,
+    )
+    expect(connection.session).toBe(session)
+    await ask(source, 'MIGRATE', '127.0.0.1', target, keys[1], 0, 5_000)
+    for (const port of [target, source]) await ask(port, 'CLUSTER', 'SETSLOT', slot, 'NODE', ids[to] as string)
+    expect(await connection.send('DEL', ...keys)).toBe(2)
+    expect(connection.session).toBe(session)
   })
 
   it('whose master dies goes on with its replica', async () => {
