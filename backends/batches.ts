@@ -1,3 +1,4 @@
+import { anySignal } from '../client/any-signal.ts'
 import { PermanentError, type Rollup, type Window } from './backend.ts'
 import { NoAnswerError } from './http.ts'
 import { pacer } from '../client/pace.ts'
@@ -109,7 +110,7 @@ export class Batches<B extends Batch> {
     }
     try {
       const limit = AbortSignal.timeout(timeoutMs)
-      if (batch.size > 0) await post(batch, AbortSignal.any([signal, limit]))
+      if (batch.size > 0) await post(batch, anySignal(limit, signal))
     } catch (error) {
       if (error instanceof PermanentError) {
         if (error.refused === undefined && next - from > 1 && progress.splits < mostSplits) {

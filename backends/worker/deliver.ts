@@ -1,3 +1,4 @@
+import { anySignal } from '../../client/any-signal.ts'
 import type { Backend, PermanentError, RetryLaterError, Rollup, Window } from '../backend.ts'
 import type { OutboxEntry, State } from '../state/state.ts'
 import type { InDoubt } from '../url.ts'
@@ -221,7 +222,7 @@ export class Delivery {
       await this.#state.release(key, ids)
       return LOST_PAUSE_MS
     }
-    const signal = AbortSignal.any([this.#abort.signal, this.#attempt.signal, AbortSignal.timeout(timeoutMs)])
+    const signal = anySignal(AbortSignal.timeout(timeoutMs), this.#abort.signal, this.#attempt.signal)
     try {
       // a module of plain JavaScript may answer with no promise
       const flushed = Promise.resolve(backend.flush(window, signal))

@@ -1,3 +1,4 @@
+import { anySignal } from '../any-signal.ts'
 import type { Every } from '../options.ts'
 import { sleep } from '../sleep.ts'
 import { FetchTransport, type FetchTransportOptions, GRACE_MS, POST_TIMEOUT_MS, isTooLong } from './fetch.ts'
@@ -32,7 +33,7 @@ export class HttpTransport extends FetchTransport {
       url,
       token,
       fetch: async (endpoint, request) => {
-        const signal = AbortSignal.any([this.#abort.signal, request.signal])
+        const signal = anySignal(request.signal, this.#abort.signal)
         return (fetch ?? globalThis.fetch)(endpoint, { ...(compress ? await compressed(request) : request), signal })
       },
     })
