@@ -1,4 +1,4 @@
-import { anySignal } from '../client/any-signal.ts'
+import { anySignal } from '../client/signal.ts'
 import { PermanentError, type Rollup, type Window } from './backend.ts'
 import { NoAnswerError } from './http.ts'
 import { pacer } from '../client/pace.ts'

@@ -1,4 +1,4 @@
-import { anySignal } from '../../client/any-signal.ts'
+import { anySignal } from '../../client/signal.ts'
 import type { Backend, PermanentError, RetryLaterError, Rollup, Window } from '../backend.ts'
 import type { OutboxEntry, State } from '../state/state.ts'
 import type { InDoubt } from '../url.ts'

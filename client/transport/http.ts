@@ -1,4 +1,4 @@
-import { anySignal } from '../any-signal.ts'
+import { anySignal } from '../signal.ts'
 import type { Every } from '../options.ts'
 import { sleep } from '../sleep.ts'
 import { FetchTransport, type FetchTransportOptions, GRACE_MS, POST_TIMEOUT_MS, isTooLong } from './fetch.ts'

@@ -1,7 +1,7 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { expect, test } from 'vitest'
-import { anySignal } from '../../client/any-signal.ts'
+import { anySignal } from '../../client/signal.ts'
 import { until } from '../until.ts'
 
 setFlagsFromString('--expose-gc')
