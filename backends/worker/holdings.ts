@@ -34,6 +34,7 @@ export class Holdings {
   readonly #lost = new Set<number>()
   // to be acquired anew once backends have answered for what they have in hand
   readonly #stale = new Set<number>()
+  readonly #restoring = new Set<Shard>()
   readonly #gone: ShardFigures = { merged: 0, replays: 0, invalid: 0, refused: 0, overflowed: 0 }
 
   constructor(options: HoldingsOptions) {
@@ -63,6 +64,11 @@ export class Holdings {
 
   shards(): Shard[] {
     return [...this.#shards.values()]
+  }
+
+  /** Whether a shard is still the one that was acquired last: one that was lost, or is read anew, is not committed any more. */
+  isCurrent(shard: Shard): boolean {
+    return this.#shards.get(shard.shard) === shard || this.#restoring.has(shard)
   }
 
   /** What became of frames, those of shards that are another worker's by now included. */
@@ -130,14 +136,19 @@ export class Holdings {
     this.#lost.delete(number)
     const restored = await this.#options.state.acquire(number)
     if (restored === undefined) return undefined
-    const shard = await this.#restore(number, restored)
+    const shard = this.#options.factory.create(number)
+    this.#restoring.add(shard)
+    try {
+      await this.#restore(shard, restored)
+    } finally {
+      this.#restoring.delete(shard)
+    }
     // to restore a large one takes its time
     return this.#lost.has(number) ? undefined : shard
   }
 
-  async #restore(number: number, { snapshots, end, entries }: Restored): Promise<Shard> {
-    const { state, shared, factory, commit } = this.#options
-    const shard = factory.create(number)
+  async #restore(shard: Shard, { snapshots, end, entries }: Restored): Promise<void> {
+    const { state, shared, commit } = this.#options
     await paced(shard.restoring(snapshots, end))
     const breathe = pacer()
     for await (const { bundle, position, timeMs } of entries) {
@@ -149,7 +160,6 @@ export class Holdings {
     }
     // a journal is read on from here: its first entry says which window it is
     if (shard.end === 0 && shared?.journal === undefined) shard.open(await state.now())
-    return shard
   }
 
   /** False when it was lost meanwhile. */
@@ -160,7 +170,7 @@ export class Holdings {
     this.#shards.set(number, shard)
     feed.add(number)
     for (const delivery of deliveries) delivery.add(number)
-    return true
+    return this.#shards.get(shard.shard) === shard || this.#restoring.has(shard)
   }
 
   /** Shards that are another worker's: nothing of them is written or flushed here any more. */

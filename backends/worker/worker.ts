@@ -220,23 +220,30 @@ export class Worker implements AsyncDisposable {
 
   /** Commits the window at hand of some shards, and those after it that a time has passed. */
   async #commit(shards: readonly Shard[], clock: (shard: number) => number): Promise<void> {
-    const commits: Commit[] = []
+    const commits = new Map<Shard, Commit>()
     for (const shard of shards) {
-      if (shard.dirty) commits.push(await paced(shard.closing()))
+      if (shard.dirty) commits.set(shard, await paced(shard.closing()))
       // after a pause, windows in which nothing was alive are not committed one by one
       if (clock(shard.shard) >= shard.end) shard.open(clock(shard.shard))
     }
-    if (commits.length > 0) await this.#write(commits)
-    const passed = shards.flatMap(({ shard, position }): [number, Position][] =>
+    if (commits.size > 0) await this.#write(commits)
+    const passed = this.#current(shards).flatMap(({ shard, position }): [number, Position][] =>
       position === undefined || this.#shared?.holds(shard) === false ? [] : [[shard, position]],
     )
     await this.#feed.passed(new Map(passed))
   }
 
-  async #write(commits: readonly Commit[]): Promise<void> {
+  /** Without those that another worker has by now, or that were acquired anew meanwhile and go on from an earlier commit. */
+  #current(shards: Iterable<Shard>): Shard[] {
+    return [...shards].filter((shard) => this.#holdings.isCurrent(shard))
+  }
+
+  async #write(commits: ReadonlyMap<Shard, Commit>): Promise<void> {
     for (let pause = 100; ; pause = Math.min(pause * 2, 5_000)) {
       try {
-        await this.#state.commit(commits)
+        const current = this.#current(commits.keys())
+        await this.#state.commit(current.map((shard) => commits.get(shard) as Commit))
+        this.#windows += current.length
         break
       } catch (error) {
         if (performance.now() > this.#givesUpMs) throw error
@@ -244,7 +251,6 @@ export class Worker implements AsyncDisposable {
         await sleep(pause)
       }
     }
-    this.#windows += commits.length
     for (const delivery of this.#deliveries) delivery.notify()
   }
 

@@ -102,6 +102,36 @@ describe('a worker that shares its shards', () => {
     expect(two.taken.length).toBeGreaterThan(0)
   })
 
+  it('commits nothing of a shard that was to be committed when it turned out to be stale', async () => {
+    const { on, broker, client } = await place()
+    const backend = new Collecting()
+    const state = on.state('&lease=10s')
+    const [acquire, commit] = [state.acquire.bind(state), state.commit.bind(state)]
+    let stale: number | undefined
+    let isAnew = false
+    let retried: readonly number[] | undefined
+    state.acquire = async (shard) => {
+      const restored = await acquire(shard)
+      isAnew ||= shard === stale
+      return restored
+    }
+    state.commit = async (commits) => {
+      if (stale === undefined) {
+        stale = commits[0]?.shard as number
+        state.onStale([stale])
+        // shards are taken while the loop waits for this commit
+        await until(() => isAnew)
+        throw new Error('cannot be reached')
+      }
+      retried ??= commits.map(({ shard }) => shard)
+      await commit(commits)
+    }
+    await start(on, broker, backend, { state })
+    const recorded = count(client)
+    await until(() => sum(backend) === recorded)
+    expect(retried).not.toContain(stale)
+  })
+
   it('that is told to stop waits for its backend no longer than it was told to, and leaves no doubt', async () => {
     const { on, broker, client } = await place()
     const [one, two] = [new Collecting(), new Collecting()]
