@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import { UsageError } from '../../client/errors.ts'
 import { SHARDS } from '../../client/wire/series.ts'
+import { eachShard, groupByShard } from './redis/by-shard.ts'
 import { Clock } from './redis/clock.ts'
 import { type Committed, checkCommits, commitWindow } from './redis/commit.ts'
 import type { Connection } from './redis/connection.ts'
@@ -9,14 +10,15 @@ import { RedisJournal } from './redis/journal.ts'
 import { GroupKeys } from './redis/keys.ts'
 import { appendTo, readLog } from './redis/log.ts'
 import { type Beat, Membership } from './redis/membership.ts'
-import { Outbox } from './redis/outbox.ts'
+import { Outbox, idOf } from './redis/outbox.ts'
 import { type Held, LIFE_MS, OwnedShard } from './redis/owned.ts'
 import { timeOf } from './redis/position.ts'
 import { readShard } from './redis/restore.ts'
 import { checkServers } from './redis/server.ts'
 import { troubleOf } from './redis/trouble.ts'
 import type { RedisUrl } from './redis/url.ts'
-import { Windows, groupByShard } from './redis/windows.ts'
+import { Windows } from './redis/windows.ts'
+import type { Mark } from './ledger.ts'
 import { SharedState } from './shared.ts'
 import type { Appended, Commit, LogEntry, OutboxEntry, Restored, StateSettings } from './state.ts'
 
@@ -194,29 +196,22 @@ export class RedisState extends SharedState {
       for (const { shard } of commits) this.#checkShard(shard)
       // how far a journal goes only its reader knows
       checkCommits(this.name, commits, (shard) => this.#owned.get(shard), this.journal === undefined)
+      // repeated for the sake of others, one that is made is not made again
+      const left = commits.filter(({ shard, end }) => (this.#owned.get(shard)?.end ?? end) < end)
       await this.#windows.makeRoom(
-        commits.flatMap(({ shard, end, outbox }) =>
-          outbox === undefined || this.#backends.length === 0 || (this.#owned.get(shard)?.end ?? end) >= end
-            ? []
-            : [{ bytes: outbox.length }],
+        left.flatMap(({ outbox }) =>
+          outbox === undefined || this.#backends.length === 0 ? [] : [{ bytes: outbox.length }],
         ),
       )
       const { session } = connection
-      // windows of one shard in their order, shards side by side
-      const written = await Promise.all(
-        Array.from(groupByShard(commits), async ([shard, own]) => {
-          const owned = this.#owned.get(shard)
-          const done: Committed[] = []
-          for (const commit of owned === undefined ? [] : own) {
-            const committed = await owned?.inTurn(() =>
-              commitWindow(connection, owned, this.#outbox, this.#backends, commit),
-            )
-            if (committed !== undefined) done.push(committed)
-          }
-          return done
-        }),
-      )
-      const done = written.flat()
+      const { done, failure } = await eachShard(left, async (shard, own, committed: Committed[]) => {
+        const owned = this.#owned.get(shard)
+        if (owned === undefined) return
+        for (const commit of own) {
+          const window = await owned.inTurn(() => commitWindow(connection, owned, this.#outbox, this.#backends, commit))
+          if (window !== undefined) committed.push(window)
+        }
+      })
       await this.#replicated(connection, new Set(done.map(({ owned }) => owned)), session)
       // not before: a master that takes over may not have it, and then it is committed again
       for (const { owned, end, position, window } of done) {
@@ -225,6 +220,7 @@ export class RedisState extends SharedState {
         if (position !== undefined) owned.through = position
         if (window !== undefined) this.#outbox.add(window)
       }
+      if (failure !== undefined) throw failure
       await this.#windows.makeRoom([])
     })
   }
@@ -239,25 +235,15 @@ export class RedisState extends SharedState {
   }
 
   override attempt(backend: string, ids: readonly string[]): Promise<void> {
-    return this.#call(async (connection) => {
-      const { session } = connection
-      await this.#replicated(connection, await this.#windows.mark('attempt', backend, ids), session)
-      this.#outbox.mark('attempt', backend, ids)
-    })
+    return this.#mark('attempt', backend, ids)
   }
 
   override release(backend: string, ids: readonly string[]): Promise<void> {
-    return this.#call(async () => {
-      await this.#windows.mark('release', backend, ids)
-      this.#outbox.mark('release', backend, ids)
-    })
+    return this.#mark('release', backend, ids)
   }
 
   override settle(backend: string, ids: readonly string[]): Promise<void> {
-    return this.#call(async () => {
-      await this.#windows.mark('settle', backend, ids)
-      this.#outbox.mark('settle', backend, ids)
-    })
+    return this.#mark('settle', backend, ids)
   }
 
   override async giveUp(shards: readonly number[]): Promise<void> {
@@ -372,6 +358,17 @@ export class RedisState extends SharedState {
       this.onStale([owned.shard])
     }
     await this.#windows.reconcile(owned, held)
+  }
+
+  #mark(mark: Mark, backend: string, ids: readonly string[]): Promise<void> {
+    return this.#call(async (connection) => {
+      const { session } = connection
+      const { done, failure } = await this.#windows.mark(mark, backend, ids)
+      const shards = new Set(done.flatMap(({ shard }) => this.#owned.get(shard) ?? []))
+      if (mark === 'attempt') await this.#replicated(connection, shards, session)
+      this.#outbox.mark(mark, backend, done.map(idOf))
+      if (failure !== undefined) throw failure
+    })
   }
 
   #checkShard(shard: number): void {

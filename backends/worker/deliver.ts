@@ -216,7 +216,13 @@ export class Delivery {
     const ids = entries.map(({ id }) => id)
     this.#again = entries
     const window = await this.#windows.load(this.#state, ids)
-    await this.#state.attempt(key, ids)
+    try {
+      await this.#state.attempt(key, ids)
+    } catch (error) {
+      // some may be marked: whoever has them next is not to take them for windows that a backend may have
+      await this.#state.release(key, ids).catch(() => {})
+      throw error
+    }
     // a shard that was lost meanwhile is another worker's to deliver, and the others' windows are in nobody's hands
     if (!entries.every(({ shard }) => this.#holds(shard))) {
       await this.#state.release(key, ids)

@@ -57,29 +57,56 @@ export class RedisCluster {
   async moveSlot(random: Random): Promise<string> {
     const from = random.between(0, NODES - 1)
     const to = (from + random.between(1, NODES - 1)) % NODES
-    const [source, target] = [this.#clients[from] as Redis, this.#clients[to] as Redis]
-    const key = await source.randomkey()
+    const key = await (this.#clients[from] as Redis).randomkey()
     if (key === null) return 'no slot, as the node is empty'
-    const slot = Number(await source.call('CLUSTER', 'KEYSLOT', key))
-    await target.call('CLUSTER', 'SETSLOT', slot, 'IMPORTING', this.#ids[from] as string)
-    await source.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', this.#ids[to] as string)
-    let [moved, wasLong] = [0, false]
-    for (;;) {
-      // one at a time, so that others find some of them here and some there
-      const keys = (await source.call('CLUSTER', 'GETKEYSINSLOT', slot, 1)) as string[]
-      if (keys.length === 0) break
-      moved += keys.length
-      await source.call('MIGRATE', '127.0.0.1', (this.servers[to] as RedisServer).port, '', 0, 5_000, 'KEYS', ...keys)
+    let wasLong = false
+    const move = await this.#beginMove(key, from, to)
+    const moved = await move(async () => {
       // once perhaps for longer than a lease; not more often, as a worker that stops waits for no more than some seconds
       const isLong = !wasLong && random.between(0, 20) === 0
       wasLong ||= isLong
       const pause = isLong ? random.between(500, 1_500) : random.between(0, 20)
       await new Promise((resolve) => setTimeout(resolve, pause))
+    })
+    return `${moved} from node ${from} to node ${to}`
+  }
+
+  /**
+   * Begins to move the slot of a key: until that is ended, what names keys that are there and keys that are not is refused.
+   *
+   * @returns what ends it
+   */
+  async halfMove(key: string): Promise<() => Promise<string>> {
+    const held = await Promise.all(this.#clients.map((client) => client.exists(key).catch(() => 0)))
+    const from = held.indexOf(1)
+    return this.#beginMove(key, from, (from + 1) % NODES)
+  }
+
+  async #beginMove(
+    key: string,
+    from: number,
+    to: number,
+  ): Promise<(afterEach?: () => Promise<void>) => Promise<string>> {
+    const [source, target] = [this.#clients[from] as Redis, this.#clients[to] as Redis]
+    const slot = Number(await source.call('CLUSTER', 'KEYSLOT', key))
+    await target.call('CLUSTER', 'SETSLOT', slot, 'IMPORTING', this.#ids[from] as string)
+    await source.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', this.#ids[to] as string)
+    return async (afterEach) => {
+      const { port } = this.servers[to] as RedisServer
+      let moved = 0
+      for (;;) {
+        // one at a time, so that others find some of them here and some there
+        const keys = (await source.call('CLUSTER', 'GETKEYSINSLOT', slot, 1)) as string[]
+        if (keys.length === 0) break
+        moved += keys.length
+        await source.call('MIGRATE', '127.0.0.1', port, '', 0, 5_000, 'KEYS', ...keys)
+        await afterEach?.()
+      }
+      for (const client of [target, source, ...this.#clients]) {
+        await client.call('CLUSTER', 'SETSLOT', slot, 'NODE', this.#ids[to] as string)
+      }
+      return `slot ${slot} of ${key} and ${moved} keys`
     }
-    for (const client of [target, source, ...this.#clients]) {
-      await client.call('CLUSTER', 'SETSLOT', slot, 'NODE', this.#ids[to] as string)
-    }
-    return `slot ${slot} of ${key} and ${moved} keys from node ${from} to node ${to}`
   }
 
   async stop(): Promise<void> {

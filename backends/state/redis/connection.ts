@@ -180,6 +180,6 @@ export class Connection {
 }
 
 /** Whether it is what a server said: that a command was not done, which while a slot of a Cluster moves is said often. */
-function isAnswer({ name, message }: Error): boolean {
+export function isAnswer({ name, message }: Error): boolean {
   return name === 'ReplyError' || message.startsWith('Too many Cluster redirections. Last error: ReplyError')
 }

@@ -124,7 +124,7 @@ export class Outbox {
   }
 }
 
-function idOf({ shard, end }: { readonly shard: number; readonly end: number }): string {
+export function idOf({ shard, end }: { readonly shard: number; readonly end: number }): string {
   return `${end}-${shard}`
 }
 

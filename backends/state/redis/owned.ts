@@ -1,9 +1,12 @@
-import type { Argument, Connection, Reply } from './connection.ts'
+import { type Argument, type Connection, type Reply, isAnswer } from './connection.ts'
 import type { ShardKeys } from './keys.ts'
 import { ACQUIRE, FENCE_ANEW, FENCED, GIVE_UP, RENEW, type Script } from './scripts.ts'
 
 /** How long the keys of a shard outlive what was last written to it, ms. */
 export const LIFE_MS: number = 30 * 86_400_000
+
+/** How long after a refusal to give a shard up that is tried again. */
+const ASK_AGAIN_MS = 50
 
 export type Command = readonly [name: string, key: string, ...rest: Argument[]]
 
@@ -113,9 +116,19 @@ export class OwnedShard {
     else await this.inTurn(async () => this.#isLost || this.#epoch !== epoch || this.#begin())
   }
 
+  /** Lets others have it at once. A server that refuses is asked again until the lease, which nobody renews by then, is over. */
   async giveUp(): Promise<void> {
     const { connection, id } = this.#options
-    await this.inTurn(() => connection.run(GIVE_UP, [this.keys.owner], [id, this.#epoch, LIFE_MS]))
+    for (;;) {
+      try {
+        await this.inTurn(() => connection.run(GIVE_UP, [this.keys.owner], [id, this.#epoch, LIFE_MS]))
+        break
+      } catch (error) {
+        if (!isAnswer((error as Error).cause as Error)) throw error
+        if (!this.isLeased) break
+        await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS))
+      }
+    }
     this.forget()
   }
 

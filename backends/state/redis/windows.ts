@@ -1,5 +1,6 @@
 import type { Mark } from '../ledger.ts'
 import type { OutboxEntry } from '../state.ts'
+import { eachShard } from './by-shard.ts'
 import type { Connection } from './connection.ts'
 import type { Outbox, Waiting } from './outbox.ts'
 import type { Command, Held, OwnedShard } from './owned.ts'
@@ -86,19 +87,19 @@ export class Windows {
     throw new Error(`state ${name}: the outbox has no ${id}: it was settled or dropped`)
   }
 
-  /** Answers the shards that it was written to. */
-  async mark(mark: Mark, backend: string, ids: readonly string[]): Promise<readonly OwnedShard[]> {
+  /** Writes a mark to the shards of these windows; answers for which windows it was written, and what failed. */
+  async mark(
+    mark: Mark,
+    backend: string,
+    ids: readonly string[],
+  ): Promise<{ readonly done: readonly Waiting[]; readonly failure: Error | undefined }> {
     const { outbox, owned: find } = this.#options
-    const byShard = groupByShard(outbox.markable(mark, backend, ids))
-    const marked = await Promise.all(
-      Array.from(byShard, async ([shard, windows]) => {
-        const owned = find(shard)
-        if (owned === undefined) return []
-        const commands = this.#commandsOf(mark, backend, owned, windows)
-        return (await owned.inTurn(() => owned.write(commands()))) === undefined ? [] : [owned]
-      }),
-    )
-    return marked.flat()
+    return eachShard(outbox.markable(mark, backend, ids), async (shard, windows, done: Waiting[]) => {
+      const owned = find(shard)
+      if (owned === undefined) return
+      const commands = this.#commandsOf(mark, backend, owned, windows)
+      if ((await owned.inTurn(() => owned.write(commands()))) !== undefined) done.push(...windows)
+    })
   }
 
   /** Drops the oldest windows for others to fit in. */
@@ -163,16 +164,6 @@ export class Windows {
 
 export function metaOf(meta: WindowMeta): string {
   return JSON.stringify(meta)
-}
-
-export function groupByShard<T extends { readonly shard: number }>(items: readonly T[]): Map<number, T[]> {
-  const groups = new Map<number, T[]>()
-  for (const item of items) {
-    const group = groups.get(item.shard)
-    if (group === undefined) groups.set(item.shard, [item])
-    else group.push(item)
-  }
-  return groups
 }
 
 function fieldsOf(ends: readonly number[], backends: readonly string[]): string[] {

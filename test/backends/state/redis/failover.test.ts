@@ -2,6 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { openState } from '../../../../backends/state/open.ts'
 import type { RedisState } from '../../../../backends/state/redis.ts'
 import { connectRedis } from '../../../../backends/state/redis/connect.ts'
+import { GroupKeys } from '../../../../backends/state/redis/keys.ts'
 import { parseRedisUrl } from '../../../../backends/state/redis/url.ts'
 import type { Commit, State } from '../../../../backends/state/state.ts'
 import { SHARDS } from '../../../../client/wire/series.ts'
@@ -31,6 +32,10 @@ async function open(url: string): Promise<{ state: RedisState; warnings: string[
   await state.beat()
   for (const shard of ALL) await acquired(state, shard)
   return { state, warnings, lost }
+}
+
+function byNumber(a: number, b: number): number {
+  return a - b
 }
 
 /** Appends one bundle after another to every shard, each until it is in, as a worker does. */
@@ -133,6 +138,46 @@ describe('a Cluster', () => {
     for (const port of [target, source]) await ask(port, 'CLUSTER', 'SETSLOT', slot, 'NODE', ids[to] as string)
     expect(await connection.send('DEL', ...keys)).toBe(2)
     expect(connection.session).toBe(session)
+  })
+
+  it('that moves one slot refuses only what is in it, and what was done beside it is not done again', async () => {
+    const cluster = await RedisCluster.start()
+    cleanup.push(() => cluster.stop())
+    const { state } = await open(cluster.url)
+    const keys = new GroupKeys('zibrato:', 'g')
+    const half = (shard: number): Promise<() => Promise<string>> => cluster.halfMove(keys.shard(shard).owner)
+    const waiting = async (): Promise<number[]> => (await state.outbox()).map(({ shard }) => shard).toSorted(byNumber)
+    const windows = ALL.map((shard) => windowOf(shard, 10, { outbox: bytes(`window of ${shard}`) }))
+    let end = await half(3)
+    await expect(state.commit(windows)).rejects.toThrow(/is moving slots/)
+    expect(await waiting()).toEqual(ALL.filter((shard) => shard !== 3))
+    await end()
+    // those that are committed could not be once more
+    end = await half(5)
+    await state.commit(windows)
+    expect(await waiting()).toEqual(ALL)
+    await end()
+    const ids = (await state.outbox()).map(({ id }) => id)
+    end = await half(7)
+    await expect(state.attempt('a', ids)).rejects.toThrow(/is moving slots/)
+    await end()
+    await state.release('a', ids)
+    await state.attempt('a', ids.slice(0, 4))
+    end = await half(9)
+    await expect(state.settle('a', ids.slice(2))).rejects.toThrow(/is moving slots/)
+    const left = [0, 1, 9]
+    expect(await waiting()).toEqual(left)
+    // the server refuses that it is given up, until the slot is moved
+    const closed = state.close()
+    await end()
+    await closed
+    const { state: next } = await open(cluster.url)
+    const entries = (await next.outbox()).toSorted((a, b) => a.shard - b.shard)
+    expect(entries.map(({ shard, attempted }) => [shard, attempted])).toEqual([
+      [0, ['a']],
+      [1, ['a']],
+      [9, []],
+    ])
   })
 
   it('whose master dies goes on with its replica', async () => {
