@@ -122,6 +122,8 @@ export class JournalFeed implements Feed {
     const shards = [...this.#shards]
     if (shards.length === 0) {
       this.#readMs = performance.now()
+      // of none there is more to be read: whoever asked again and again without a pause would have nothing else happen
+      this.#isBehind = false
       return []
     }
     let reads: readonly JournalRead[] = []

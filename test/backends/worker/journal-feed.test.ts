@@ -66,6 +66,23 @@ describe('a feed from the journal', () => {
     expect([feed.connections, feed.bytes]).toEqual([1, 0])
   })
 
+  test('waits once no shard is left, also where there was more to be read', async () => {
+    const journal = new Scripted()
+    const { feed } = feedOf(journal)
+    await feed.start([1])
+    journal.answers = [[{ shard: 1, entries: [entry(5)], readUntilMs: undefined }]]
+    await feed.next(0)
+    feed.remove(1)
+    await feed.next(0)
+    let isOver = false
+    const next = feed.next(60_000).then(() => (isOver = true))
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(isOver).toBe(false)
+    feed.wake()
+    await next
+    expect(journal.asked).toEqual([[1]])
+  })
+
   test('does not hand on what came of a shard that was taken away while it was read', async () => {
     const journal = new Scripted()
     const { feed } = feedOf(journal)
