@@ -1,4 +1,5 @@
 import { setTimeout } from 'node:timers/promises'
+import { onTestFinished } from 'vitest'
 import { connectRedis } from '../../backends/state/redis/connect.ts'
 import type { Connection } from '../../backends/state/redis/connection.ts'
 import { inspectGroup } from '../../backends/state/redis/inspect.ts'
@@ -77,6 +78,8 @@ export class System implements AsyncDisposable {
   readonly #settledMs = new Map<number, number>()
   #watching: Promise<void> | undefined
   #isOver = false
+  #isEnded = false
+  #isReported = false
 
   private constructor(options: SystemOptions, recorder: Recorder, brokerPort: number, httpPort: number) {
     this.#options = options
@@ -89,6 +92,12 @@ export class System implements AsyncDisposable {
   static async start(options: SystemOptions): Promise<System> {
     const recorder = await Recorder.start(options.random.fork('recorder'), options.longestDelayMs)
     const system = new System(options, recorder, await freePair(), await freePair())
+    onTestFinished(async ({ task }) => {
+      if (system.#isEnded) return
+      // a test that takes too long is not told so, and goes on
+      if (task.result?.state === 'fail' && !system.#isReported) console.log(system.report(['the test did not end']))
+      await system[Symbol.asyncDispose]()
+    })
     await system.startBroker()
     await system.startGateway()
     if (options.journal !== true) system.#watching = system.#watch()
@@ -257,6 +266,7 @@ export class System implements AsyncDisposable {
   }
 
   report(broken: readonly string[]): string {
+    this.#isReported = true
     const tails = this.#logs.map(
       ({ name, program }) =>
         `--- ${name} ${program.pid}\n${program.stderr
@@ -279,6 +289,7 @@ export class System implements AsyncDisposable {
     await this.#watching
     await this.ground[Symbol.asyncDispose]()
     await this.recorder[Symbol.asyncDispose]()
+    this.#isEnded = true
   }
 
   /** Looks again and again whose each shard is. */
