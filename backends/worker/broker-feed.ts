@@ -28,10 +28,7 @@ export class BrokerFeed implements Feed {
 
   constructor(options: BrokerFeedOptions) {
     this.#options = options
-    this.#source = new Source({
-      ...options,
-      onBundle: (received) => this.#expected.get(received.shard)?.put(received) ?? this.#inbox.put(received),
-    })
+    this.#source = new Source({ ...options, onBundle: (received) => this.#take(received) })
   }
 
   get bytes(): number {
@@ -102,6 +99,13 @@ export class BrokerFeed implements Feed {
 
   stop(): Promise<void> {
     return this.#source.stop()
+  }
+
+  #take(received: Received): Promise<void> | undefined {
+    const recent = this.#expected.get(received.shard)
+    if (recent === undefined) return this.#inbox.put(received)
+    recent.put(received)
+    return undefined
   }
 
   async #fed(received: readonly Received[]): Promise<readonly Fed[]> {

@@ -23,12 +23,12 @@ export class Inbox {
     return this.#bytes
   }
 
-  /** Resolves when there is room for more. */
-  async put(item: Received): Promise<void> {
+  /** Answers what to wait for where there is no room for more. */
+  put(item: Received): Promise<void> | undefined {
     this.#items.push(item)
     this.#bytes += item.bundle.length
     if (this.#bytes >= this.#wanted) this.#arrived?.()
-    if (this.#bytes > this.#maxBytes) await new Promise<void>((resolve) => this.#drained.push(resolve))
+    return this.#bytes > this.#maxBytes ? new Promise((resolve) => this.#drained.push(resolve)) : undefined
   }
 
   /** Up to `maxBytes` of what arrived first. */

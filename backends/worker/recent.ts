@@ -10,8 +10,8 @@ export class Recent {
   #items: { readonly received: Received; readonly ms: number }[] = []
   #bytes = 0
 
-  /** Resolves at once: what is not this worker's must not hold up what is. */
-  put(received: Received): Promise<void> {
+  /** Never has anybody wait: what is not this worker's must not hold up what is. */
+  put(received: Received): void {
     const now = performance.now()
     this.#items.push({ received, ms: now })
     this.#bytes += received.bundle.length
@@ -22,7 +22,6 @@ export class Recent {
       old++
     }
     this.#items.splice(0, old)
-    return Promise.resolve()
   }
 
   /** All of it, oldest first. */

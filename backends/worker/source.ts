@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { Subscriber } from 'zeromq'
 import { type CurveKeys, socketOptions } from '../../client/curve.ts'
 import { UsageError } from '../../client/errors.ts'
+import { pacer } from '../../client/pace.ts'
 import { frameTopic, replayTopic, shardTopic, topicShard, watchTopic } from '../../client/wire/topic.ts'
 import type { Received } from './inbox.ts'
 
@@ -11,8 +12,8 @@ export interface SourceOptions {
   /** Levels to take; all when undefined. */
   readonly levels?: readonly string[] | undefined
   readonly curve?: CurveKeys | undefined
-  /** Takes what arrives; nothing more is received until it resolves. */
-  readonly onBundle: (received: Received) => Promise<void>
+  /** Takes what arrives; nothing more is received until what it answers, if anything, resolves. */
+  readonly onBundle: (received: Received) => Promise<void> | undefined
 }
 
 /** Where subscribers of a broker connect, given where its publishers do. */
@@ -144,21 +145,37 @@ export class Source {
   }
 
   async #receive(socket: Subscriber): Promise<void> {
-    const levels = this.#options.levels === undefined ? undefined : new Set(this.#options.levels)
-    try {
-      for await (const [topic, bundle, ...rest] of socket) {
-        this.lastMs = performance.now()
-        const shard = topic !== undefined && topic[0] === 0x23 ? topicShard(topic.toString('latin1', 0, 4)) : -1
-        if (shard < 0 || bundle === undefined || rest.length > 0) {
-          this.strange++
-          continue
+    const breathe = pacer()
+    while (!socket.closed) {
+      try {
+        socket.receiveTimeout = -1
+        let message = await socket.receive()
+        // with no time to wait, `receive` does not ask zeromq first whether there is something
+        socket.receiveTimeout = 0
+        for (;;) {
+          const room = this.#take(message)
+          if (room !== undefined) await room
+          const pause = breathe()
+          if (pause !== undefined) await pause
+          message = await socket.receive()
         }
-        // who watches a shard sees all of its levels
-        if (levels?.has(topic?.toString('utf8', 4, topic.length - 1) ?? '') === false) continue
-        await this.#options.onBundle({ shard, bundle })
+      } catch (error) {
+        if (!socket.closed && (error as { code?: string }).code !== 'EAGAIN') throw error
       }
-    } catch (error) {
-      if (!socket.closed) throw error
     }
+  }
+
+  /** Answers what to wait for before the next message. */
+  #take([topic, bundle, ...rest]: readonly Buffer[]): Promise<void> | undefined {
+    const { levels, onBundle } = this.#options
+    this.lastMs = performance.now()
+    const shard = topic !== undefined && topic[0] === 0x23 ? topicShard(topic.toString('latin1', 0, 4)) : -1
+    if (topic === undefined || shard < 0 || bundle === undefined || rest.length > 0) {
+      this.strange++
+      return undefined
+    }
+    // who watches a shard sees all of its levels
+    if (levels?.includes(topic.toString('utf8', 4, topic.length - 1)) === false) return undefined
+    return onBundle({ shard, bundle })
   }
 }

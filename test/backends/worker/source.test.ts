@@ -231,7 +231,7 @@ describe('the inbox', () => {
     const inbox = new Inbox(100)
     await inbox.put(item(100))
     let room = false
-    const put = inbox.put(item(50)).then(() => (room = true))
+    const put = inbox.put(item(50))?.then(() => (room = true))
     await new Promise((resolve) => setImmediate(resolve))
     expect(room).toBe(false)
     inbox.take(100)
