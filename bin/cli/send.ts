@@ -23,6 +23,8 @@ const MAX_SERIES = 1_000_000
 const COMPLAINTS = 10
 /** How long a drain may find nobody before it is looked at again. */
 const PAUSE_MS = 20
+/** A gateway's answer at the end of a warning, which may be cut short behind its message. */
+const ANSWER = /: \{"error":\{"code":"\w+","message":("(?:[^"\\]|\\.)*").*$/s
 
 /** `zibrato send`. */
 export async function run({ settings, origins, args }: Invocation<SendSettings>): Promise<number> {
@@ -121,12 +123,12 @@ function brokerProblem(client: Zibrato, url: string, level: string): string {
   return `nobody subscribes to level ${level} at ${url}; start "zibrato worker", or look at its --levels`
 }
 
-/** What the client said last; but here nobody goes on trying. */
+/** What the client said last; but here nobody goes on trying, and of a gateway's answer its message says it all. */
 function gatewayProblem(url: string, timeout: number, warnings: readonly string[]): string {
-  return (
-    warnings
-      .at(-1)
-      ?.replace(/, will retry(: .*)$/s, `$1; gave up after ${timeout / 1_000} s, see --url and --timeout`) ??
-    `no gateway answers at ${url}; start one with "zibrato up", or correct --url`
-  )
+  const last = warnings.at(-1)
+  if (last === undefined) return `no gateway answers at ${url}; start one with "zibrato up", or correct --url`
+  return last
+    .replace(/, will retry(: .*)$/s, `$1; gave up after ${timeout / 1_000} s, see --url and --timeout`)
+    .replace(ANSWER, (_, message: string) => `: ${JSON.parse(message) as string}`)
+    .replace(/answered 401.*$/s, '$&; see --token')
 }

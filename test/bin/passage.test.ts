@@ -107,7 +107,9 @@ describe('zibrato send', () => {
     const send = ['send', 'counter', 'orders', '--timeout', '1s', '--url']
     const refused = await zibrato(ground, [...send, http, '--token', 'wrong-s3cret'])
     expect([refused.code, refused.stderr.split('\n').length]).toEqual([1, 2])
-    expect(refused.stderr).toMatch(/answered 401/)
+    expect(refused.stderr).toMatch(
+      /answered 401, dropped 1 of 1 frames: no valid token; send "Authorization: Bearer SECRET"; see --token\n$/,
+    )
     expect(refused.stderr).not.toContain('wrong-s3cret')
     const env = { ZIBRATO_TOKEN: 'the-s3cret' }
     expect(await zibrato(ground, [...send, http], { env })).toEqual({ code: 0, stdout: '', stderr: '' })
