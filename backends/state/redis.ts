@@ -157,6 +157,8 @@ export class RedisState extends SharedState {
       if (!(await owned.acquire())) return undefined
       await this.#replicated(connection, [owned], session)
       const { snapshots, windows, attempts } = await readShard(connection, owned)
+      // a lease that ended meanwhile was another's gain, and nobody is told twice
+      if (owned.isLost) return undefined
       this.#owned.set(shard, owned)
       await this.#windows.adopt(owned, windows, attempts)
       this.#clock.notBefore(timeOf(owned.last))
@@ -198,6 +200,8 @@ export class RedisState extends SharedState {
       checkCommits(this.name, commits, (shard) => this.#owned.get(shard), this.journal === undefined)
       // repeated for the sake of others, one that is made is not made again
       const left = commits.filter(({ shard, end }) => (this.#owned.get(shard)?.end ?? end) < end)
+      // what is acquired anew from here on has another past
+      const owners = new Map(this.#owned)
       await this.#windows.makeRoom(
         left.flatMap(({ outbox }) =>
           outbox === undefined || this.#backends.length === 0 ? [] : [{ bytes: outbox.length }],
@@ -205,7 +209,7 @@ export class RedisState extends SharedState {
       )
       const { session } = connection
       const { done, failure } = await eachShard(left, async (shard, own, committed: Committed[]) => {
-        const owned = this.#owned.get(shard)
+        const owned = owners.get(shard)
         if (owned === undefined) return
         for (const commit of own) {
           const window = await owned.inTurn(() => commitWindow(connection, owned, this.#outbox, this.#backends, commit))
@@ -285,6 +289,8 @@ export class RedisState extends SharedState {
       try {
         await checkServers(connection, kind)
         await this.#membership?.check(connection)
+        // asked for later, it could not be waited for
+        await this.#clock.now(connection)
         break
       } catch (error) {
         // it may go while it is looked at

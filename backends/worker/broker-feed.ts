@@ -23,6 +23,7 @@ export class BrokerFeed implements Feed {
   readonly #options: BrokerFeedOptions
   readonly #inbox = new Inbox()
   readonly #source: Source
+  readonly #taken = new Set<number>()
   // shards that are another worker's still
   readonly #expected = new Map<number, Recent>()
 
@@ -44,6 +45,7 @@ export class BrokerFeed implements Feed {
   }
 
   start(shards: readonly number[], replay: boolean): Promise<void> {
+    for (const shard of shards) this.#taken.add(shard)
     return this.#source.start(shards, replay)
   }
 
@@ -59,11 +61,13 @@ export class BrokerFeed implements Feed {
   add(shard: number): void {
     for (const received of this.#expected.get(shard)?.take() ?? []) void this.#inbox.put(received)
     this.#expected.delete(shard)
+    this.#taken.add(shard)
     this.#source.add(shard)
   }
 
   remove(shard: number): void {
     this.#expected.delete(shard)
+    this.#taken.delete(shard)
     this.#source.remove(shard)
   }
 
@@ -98,7 +102,10 @@ export class BrokerFeed implements Feed {
   }
 
   stop(): Promise<void> {
-    return this.#source.stop()
+    const stopped = this.#source.stop()
+    // where the log takes nothing, nobody would make room any more
+    this.#inbox.close()
+    return stopped
   }
 
   #take(received: Received): Promise<void> | undefined {
@@ -108,7 +115,12 @@ export class BrokerFeed implements Feed {
     return undefined
   }
 
-  async #fed(received: readonly Received[]): Promise<readonly Fed[]> {
+  async #fed(arrived: readonly Received[]): Promise<readonly Fed[]> {
+    const received = arrived.filter((one) => this.#taken.has(one.shard))
+    for (const one of arrived) {
+      // what was lost may be this worker's again, and not be read to its end yet: appended now, nobody would merge it
+      if (!this.#taken.has(one.shard)) this.#expected.get(one.shard)?.put(one)
+    }
     if (received.length === 0) return []
     const appended = await this.#append(received)
     const fed: Fed[] = []

@@ -166,13 +166,13 @@ export class Delivery {
 
   /** Entries of the oldest window that waits for this backend: all of them, or as many as go at once. */
   async #next(): Promise<readonly OutboxEntry[]> {
+    const isDoubted = ({ attempted }: OutboxEntry): boolean => attempted.includes(this.target.key)
     let pending = await this.#pending()
-    for (;;) {
-      // any shard that was taken over may bring some, also while others are settled
-      const doubted = pending.filter(({ attempted }) => attempted.includes(this.target.key))
-      if (doubted.length === 0) break
+    const doubted = pending.filter(isDoubted)
+    if (doubted.length > 0) {
       await this.#settleDoubts(doubted.map(({ id }) => id))
-      pending = await this.#pending()
+      // a shard that is taken over meanwhile may bring more, and says so
+      pending = (await this.#pending()).filter((entry) => !isDoubted(entry))
     }
     this.figures.pending = pending.length
     const waiting = new Set(pending.map(({ id }) => id))

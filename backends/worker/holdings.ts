@@ -4,10 +4,13 @@ import type { Restored, State } from '../state/state.ts'
 import type { Delivery, DeliveryLog } from './deliver.ts'
 import type { Fed, Feed } from './feed.ts'
 import { addFigures } from './figures.ts'
-import { sleep } from './patience.ts'
+import { sleep, within } from './patience.ts'
 import type { Shard, ShardFigures } from './shard.ts'
 import type { ShardFactory } from './shard-factory.ts'
 import type { Turns } from './turns.ts'
+
+/** How long frames of a shard are still heard that is given up and not another's yet. */
+const HEARD_MS = 1_000
 
 export interface HoldingsOptions {
   readonly state: State
@@ -34,7 +37,8 @@ export class Holdings {
   readonly #lost = new Set<number>()
   // to be acquired anew once backends have answered for what they have in hand
   readonly #stale = new Set<number>()
-  readonly #restoring = new Set<Shard>()
+  // acquired, and not yet the loop's
+  readonly #restoring = new Map<number, Shard>()
   readonly #gone: ShardFigures = { merged: 0, replays: 0, invalid: 0, refused: 0, overflowed: 0 }
 
   constructor(options: HoldingsOptions) {
@@ -43,7 +47,7 @@ export class Holdings {
     if (shared === undefined) return
     shared.onLost = (shards) => this.#lose(shards)
     shared.onReset = (shards) => {
-      for (const shard of shards) this.#shards.get(shard)?.commitAll()
+      for (const shard of shards) (this.#shards.get(shard) ?? this.#restoring.get(shard))?.commitAll()
     }
     shared.onStale = (shards) => {
       for (const shard of shards) void this.#reread(shard)
@@ -68,7 +72,7 @@ export class Holdings {
 
   /** Whether a shard is still the one that was acquired last: one that was lost, or is read anew, is not committed any more. */
   isCurrent(shard: Shard): boolean {
-    return this.#shards.get(shard.shard) === shard || this.#restoring.has(shard)
+    return this.#shards.get(shard.shard) === shard || this.#restoring.get(shard.shard) === shard
   }
 
   /** What became of frames, those of shards that are another worker's by now included. */
@@ -81,6 +85,7 @@ export class Holdings {
   /** Takes a shard before the worker receives anything; where no others share the state. */
   async open(number: number): Promise<void> {
     const shard = await this.#acquire(number)
+    this.#restoring.delete(number)
     if (shard !== undefined) this.#shards.set(number, shard)
   }
 
@@ -91,17 +96,16 @@ export class Holdings {
    */
   async take(number: number): Promise<boolean> {
     if (this.#stale.has(number)) return false
-    const { shared, turns } = this.#options
+    let isTaken = false
     try {
       const shard = await this.#acquire(number)
-      if (shard !== undefined && (await turns.take(async () => this.#add(shard)))) return true
+      isTaken = shard !== undefined && (await this.#options.turns.take(async () => this.#add(shard)))
+    } finally {
+      this.#restoring.delete(number)
       // what turned stale meanwhile is this worker's still, and may by now be wanted by another
-      await shared?.giveUp([number])
-      return false
-    } catch (error) {
-      await shared?.giveUp([number]).catch(() => {})
-      throw error
+      if (!isTaken) await this.#letGo([number])
     }
+    return isTaken
   }
 
   /**
@@ -111,24 +115,24 @@ export class Holdings {
    * @param overlapMs how long the next owner may need until it receives what comes of the shard
    */
   async handOver(number: number, overlapMs: number): Promise<void> {
-    const { shared, feed, turns, merge } = this.#options
+    const { feed, turns, merge } = this.#options
     await Promise.all([sleep(overlapMs), this.#withhold(number)])
     await turns.take(async () => {
       await merge(await feed.rest(number))
       this.#forget(number)
     })
-    try {
-      await shared?.giveUp([number])
-    } finally {
-      feed.remove(number)
-    }
+    const given = this.#letGo([number])
+    // the next owner has kept what came in the last seconds before it took over, and no more
+    await within(HEARD_MS, given)
+    feed.remove(number)
+    await given
   }
 
   /** Gives all shards up, once backends have answered for what they have in hand of them. */
   async giveUp(): Promise<void> {
     const numbers = this.numbers()
     await Promise.all(numbers.map((number) => this.#withhold(number)))
-    await this.#options.shared?.giveUp(numbers)
+    await this.#letGo(numbers)
   }
 
   /** Makes a shard of what its last owner left; undefined when it is another worker's. */
@@ -137,12 +141,8 @@ export class Holdings {
     const restored = await this.#options.state.acquire(number)
     if (restored === undefined) return undefined
     const shard = this.#options.factory.create(number)
-    this.#restoring.add(shard)
-    try {
-      await this.#restore(shard, restored)
-    } finally {
-      this.#restoring.delete(shard)
-    }
+    this.#restoring.set(number, shard)
+    await this.#restore(shard, restored)
     // to restore a large one takes its time
     return this.#lost.has(number) ? undefined : shard
   }
@@ -190,8 +190,7 @@ export class Holdings {
     if (!this.#drop(number)) return
     this.#stale.add(number)
     await this.#withhold(number)
-    // what fails is free when its lease is over
-    await this.#options.shared?.giveUp([number]).catch(() => {})
+    await this.#letGo([number])
     this.#stale.delete(number)
     this.#options.onFreed()
   }
@@ -199,6 +198,16 @@ export class Holdings {
   /** Resolves once no backend has windows of a shard in hand; none gets one any more. */
   async #withhold(number: number): Promise<void> {
     await Promise.all(this.#options.deliveries.map((delivery) => delivery.withhold(number)))
+  }
+
+  /** Has others take shards at once; where that fails they can when the lease is over, and nothing is lost. */
+  async #letGo(numbers: readonly number[]): Promise<void> {
+    const { shared, log } = this.#options
+    try {
+      await shared?.giveUp(numbers)
+    } catch (error) {
+      log.warn({ shards: numbers, error: (error as Error).message }, 'cannot give shards up: their leases have to end')
+    }
   }
 
   /** Answers whether it was held. */

@@ -13,6 +13,7 @@ export class Inbox {
   // bytes that whoever waits wants to be there
   #wanted = 0
   #woken = false
+  #isClosed = false
   #drained: (() => void)[] = []
 
   constructor(maxBytes: number = 256 << 20) {
@@ -28,7 +29,9 @@ export class Inbox {
     this.#items.push(item)
     this.#bytes += item.bundle.length
     if (this.#bytes >= this.#wanted) this.#arrived?.()
-    return this.#bytes > this.#maxBytes ? new Promise((resolve) => this.#drained.push(resolve)) : undefined
+    return this.#bytes > this.#maxBytes && !this.#isClosed
+      ? new Promise((resolve) => this.#drained.push(resolve))
+      : undefined
   }
 
   /** Up to `maxBytes` of what arrived first. */
@@ -72,6 +75,12 @@ export class Inbox {
     })
     this.#arrived = undefined
     this.#woken = false
+  }
+
+  /** Has nobody wait for room any more. */
+  close(): void {
+    this.#isClosed = true
+    for (const resolve of this.#drained.splice(0)) resolve()
   }
 
   wake(): void {

@@ -47,6 +47,8 @@ export class Worker implements AsyncDisposable {
   #stopped: Promise<void> | undefined
   #stopping = false
   #windows = 0
+  // shards share what they are written into as they close
+  #closing: Promise<unknown> = Promise.resolve()
   // when a state that still fails is no longer tried, ms of `performance.now()`
   #givesUpMs = Number.POSITIVE_INFINITY
 
@@ -222,7 +224,7 @@ export class Worker implements AsyncDisposable {
   async #commit(shards: readonly Shard[], clock: (shard: number) => number): Promise<void> {
     const commits = new Map<Shard, Commit>()
     for (const shard of shards) {
-      if (shard.dirty) commits.set(shard, await paced(shard.closing()))
+      if (shard.dirty) commits.set(shard, await this.#close(shard))
       // after a pause, windows in which nothing was alive are not committed one by one
       if (clock(shard.shard) >= shard.end) shard.open(clock(shard.shard))
     }
@@ -231,6 +233,13 @@ export class Worker implements AsyncDisposable {
       position === undefined || this.#shared?.holds(shard) === false ? [] : [[shard, position]],
     )
     await this.#feed.passed(new Map(passed))
+  }
+
+  /** One after the other, also those of shards that are restored beside the loop. */
+  #close(shard: Shard): Promise<Commit> {
+    const closed = this.#closing.then(() => paced(shard.closing()))
+    this.#closing = closed.catch(() => {})
+    return closed
   }
 
   /** Without those that another worker has by now, or that were acquired anew meanwhile and go on from an earlier commit. */
@@ -277,7 +286,7 @@ export class Worker implements AsyncDisposable {
     const left = this.#deliveries.reduce((count, { figures }) => count + figures.pending, 0)
     if (left > 0 && !this.#state.durable)
       this.#log.warn({ windows: left }, 'stopping with windows that no backend took: lost')
-    await Promise.all(targets.map((target) => this.#close(target)))
+    await Promise.all(targets.map((target) => this.#disconnect(target)))
     await this.#state.close()
     if (failure !== undefined) throw failure
   }
@@ -336,7 +345,7 @@ export class Worker implements AsyncDisposable {
   }
 
   /** A backend that fails or hangs keeps neither the others nor the state from being closed. */
-  async #close({ backend, label }: Target): Promise<void> {
+  async #disconnect({ backend, label }: Target): Promise<void> {
     const { stopTimeoutMs } = this.#options
     try {
       const closed = Promise.resolve(backend.close?.()).then(() => true)

@@ -15,8 +15,6 @@ export interface Waiting {
 
 interface Kept extends Waiting {
   pending: readonly string[]
-  /** Backends to whom this worker has begun an attempt. */
-  readonly begun: Set<string>
   /** Backends to whom the shard's last owner had. */
   readonly doubted: Set<string>
 }
@@ -34,7 +32,7 @@ export class Outbox {
   add(window: Waiting): void {
     const id = idOf(window)
     if (this.#windows.has(id)) return
-    this.#windows.set(id, { ...window, begun: new Set(), doubted: new Set() })
+    this.#windows.set(id, { ...window, doubted: new Set() })
     this.#bytes += window.bytes + WINDOW_BYTES
   }
 
@@ -69,23 +67,17 @@ export class Outbox {
     return { id: idOf(window), shard, end, bytes, pending, attempted: [...doubted] }
   }
 
-  /** Those of the ids for whom a mark would change something. */
-  markable(mark: Mark, backend: string, ids: readonly string[]): Waiting[] {
+  /** Those of the ids that wait for a backend. What Redis has of marks is not known for certain: an answer may have been lost. */
+  waiting(backend: string, ids: readonly string[]): Waiting[] {
     return ids.flatMap((id) => {
       const window = this.#windows.get(id)
-      if (window === undefined || !window.pending.includes(backend)) return []
-      if (mark === 'attempt') return window.begun.has(backend) ? [] : [window]
-      return mark === 'settle' || window.begun.has(backend) || window.doubted.has(backend) ? [window] : []
+      return window?.pending.includes(backend) === true ? [window] : []
     })
   }
 
   mark(mark: Mark, backend: string, ids: readonly string[]): void {
-    for (const window of this.markable(mark, backend, ids) as Kept[]) {
-      if (mark === 'attempt') {
-        window.begun.add(backend)
-        continue
-      }
-      window.begun.delete(backend)
+    if (mark === 'attempt') return
+    for (const window of this.waiting(backend, ids) as Kept[]) {
       window.doubted.delete(backend)
       if (mark === 'release') continue
       window.pending = window.pending.filter((name) => name !== backend)

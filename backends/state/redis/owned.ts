@@ -7,6 +7,7 @@ export const LIFE_MS: number = 30 * 86_400_000
 
 /** How long after a refusal to give a shard up that is tried again. */
 const ASK_AGAIN_MS = 50
+const LONGEST_REFUSED_MS = 2_000
 
 export type Command = readonly [name: string, key: string, ...rest: Argument[]]
 
@@ -116,16 +117,18 @@ export class OwnedShard {
     else await this.inTurn(async () => this.#isLost || this.#epoch !== epoch || this.#begin())
   }
 
-  /** Lets others have it at once. A server that refuses is asked again until the lease, which nobody renews by then, is over. */
+  /** Lets others have it at once. A server that refuses, as when a slot of a Cluster moves, is asked again for a while. */
   async giveUp(): Promise<void> {
     const { connection, id } = this.#options
+    const deadline = performance.now() + LONGEST_REFUSED_MS
     for (;;) {
       try {
         await this.inTurn(() => connection.run(GIVE_UP, [this.keys.owner], [id, this.#epoch, LIFE_MS]))
         break
       } catch (error) {
-        if (!isAnswer((error as Error).cause as Error)) throw error
+        // free it is all the same, once nobody renews its lease
         if (!this.isLeased) break
+        if (!isAnswer((error as Error).cause as Error) || performance.now() > deadline) throw error
         await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS))
       }
     }

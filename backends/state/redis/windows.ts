@@ -94,7 +94,7 @@ export class Windows {
     ids: readonly string[],
   ): Promise<{ readonly done: readonly Waiting[]; readonly failure: Error | undefined }> {
     const { outbox, owned: find } = this.#options
-    return eachShard(outbox.markable(mark, backend, ids), async (shard, windows, done: Waiting[]) => {
+    return eachShard(outbox.waiting(backend, ids), async (shard, windows, done: Waiting[]) => {
       const owned = find(shard)
       if (owned === undefined) return
       const commands = this.#commandsOf(mark, backend, owned, windows)

@@ -429,6 +429,19 @@ describe('delivery that is stopped', () => {
 })
 
 describe('a window in doubt after a crash', () => {
+  it('that cannot be decided about, as its shard is another’s by now, is left alone', async () => {
+    const state = await opened(new Marked())
+    await commit(state, 1, 10)
+    await commit(state, 2, 10)
+    state.listed = async (entries) =>
+      entries.map((entry) => (entry.shard === 1 ? { ...entry, attempted: ['a'] } : entry))
+    const backend = new Collecting()
+    deliver(state, target(backend, { inDoubt: 'resend' }))
+    // were it asked about again and again, nothing else would happen
+    await until(() => backend.taken.length === 1)
+    expect(backend.taken[0]?.rollups).toMatchObject([{ value: 2 }])
+  })
+
   /** Two windows, of which the first was being handed over when the process died. */
   async function crashed(): Promise<FileState> {
     const directory = await temp()

@@ -1,12 +1,16 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import type { Rollup } from '../../../backends/backend.ts'
+import type { LogEntry, Restored } from '../../../backends/state/state.ts'
 import { Worker, type WorkerOptions } from '../../../backends/worker/index.ts'
 import { Zibrato } from '../../../client/index.ts'
-import { SHARDS } from '../../../client/wire/series.ts'
+import { encodeBundle } from '../../../client/wire/bundle.ts'
+import { type EncodedKey, SHARDS, encodeKey, seriesKey } from '../../../client/wire/series.ts'
 import { Broker } from '../../../gateway/broker/index.ts'
 import { RedisServer } from '../../redis-server.ts'
 import { until } from '../../until.ts'
 import { Shared } from '../state/redis/pair.ts'
 import { Collecting, KeptLog, hang, target } from './collecting.ts'
+import { frame, timer } from './frames.ts'
 
 const log = new KeptLog()
 const closing: (() => unknown)[] = []
@@ -130,6 +134,94 @@ describe('a worker that shares its shards', () => {
     const recorded = count(client)
     await until(() => sum(backend) === recorded)
     expect(retried).not.toContain(stale)
+  })
+
+  it('restores shards side by side, and what closes meanwhile keeps to itself', async () => {
+    const { on, broker } = await place()
+    const PER_SHARD = 8_000
+    const shards = [0, 1, 2, 3, 4, 5]
+    const keys = new Map(shards.map((shard) => [shard, [] as { readonly name: string; readonly key: EncodedKey }[]]))
+    for (let number = 0; [...keys.values()].some((own) => own.length < PER_SHARD); number++) {
+      const name = `t${number}`
+      const key = encodeKey(seriesKey(name, 'web'))
+      const own = keys.get(key.shard)
+      if (own !== undefined && own.length < PER_SHARD) own.push({ name, key })
+    }
+    const before = await on.open({}, '&lease=10s')
+    await before.beat()
+    let lastMs = 0
+    for (const [shard, own] of keys) {
+      await before.acquire(shard)
+      const entries = own.map(({ key }) => timer(key, shard + 1, 7))
+      const frames: Uint8Array[] = []
+      while (entries.length > 0) frames.push(frame({ seq: frames.length + 1 }, ...entries.splice(0, 500)))
+      const [appended] = await before.append([{ shard, bundle: encodeBundle(frames) }])
+      lastMs = Math.max(lastMs, appended?.timeMs ?? 0)
+    }
+    // what stands behind the window's end has whoever restores them commit it on the way
+    await until(async () => (await before.now()) > lastMs + 100)
+    for (const [shard, own] of keys) {
+      await before.append([{ shard, bundle: encodeBundle([frame({ seq: 99 }, timer(own[0]?.key as EncodedKey, 1))]) }])
+    }
+    await before.leave()
+    await before.close()
+    const backend = new Collecting()
+    await start(on, broker, backend)
+    const taken = (): Rollup[] => backend.taken.flatMap(({ rollups }) => rollups)
+    await until(() => taken().length >= shards.length * (PER_SHARD + 1), 'all comes out', 30_000)
+    const counts = new Map<string, number>()
+    for (const { name, ...rollup } of taken()) {
+      counts.set(name, (counts.get(name) ?? 0) + ('count' in rollup ? rollup.count : Number.NaN))
+    }
+    const expected = Array.from(keys.values()).flatMap((own) =>
+      own.map(({ name }, index) => [name, index === 0 ? 3 : 2] as const),
+    )
+    expect(log.lines).toEqual([])
+    expect(counts).toEqual(new Map(expected))
+  })
+
+  it('whose data is lost while it is restored is written whole by its next commit', async () => {
+    const { on, broker, client } = await place()
+    const state = on.state('&lease=10s')
+    const [acquire, commit] = [state.acquire.bind(state), state.commit.bind(state)]
+    const kinds = new Map<number, string>()
+    state.acquire = async (shard) => {
+      const restored = await acquire(shard)
+      if (restored === undefined || shard !== 3) return restored
+      async function* entries(): AsyncGenerator<LogEntry, void> {
+        state.onReset([shard])
+        yield* (restored as Restored).entries
+      }
+      return { ...restored, entries: entries() }
+    }
+    state.commit = async (commits) => {
+      for (const { shard, snapshot } of commits) if (!kinds.has(shard)) kinds.set(shard, snapshot.kind)
+      await commit(commits)
+    }
+    const backend = new Collecting()
+    const worker = await start(on, broker, backend, { state })
+    await until(() => worker.figures().shards === SHARDS)
+    const recorded = count(client)
+    await until(() => sum(backend) === recorded)
+    expect(Array.from(kinds).filter(([, kind]) => kind === 'full')).toEqual([[3, 'full']])
+  })
+
+  it.each([
+    ['alone', 1],
+    ['with another', 2],
+  ])('that cannot give up its shards as it stops, %s, has lost nothing and says so', async (_, workers) => {
+    const { on, broker, client } = await place()
+    const backend = new Collecting()
+    const state = on.state('&lease=10s')
+    const first = await start(on, broker, backend, { state })
+    const other = new Collecting()
+    if (workers > 1) await start(on, broker, other)
+    await until(() => first.figures().shards === SHARDS / workers)
+    const recorded = count(client)
+    await until(() => sum(backend, other) === recorded)
+    state.giveUp = () => Promise.reject(new Error('the connection was lost'))
+    await first.stop()
+    expect(log.lines).toContain('warn cannot give shards up: their leases have to end')
   })
 
   it('that is told to stop waits for its backend no longer than it was told to, and leaves no doubt', async () => {

@@ -1,4 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
+import { MemoryState } from '../../../backends/state/memory.ts'
+import { BrokerFeed } from '../../../backends/worker/broker-feed.ts'
 import { Inbox, type Received } from '../../../backends/worker/inbox.ts'
 import { Source, type SourceOptions, subscribersUrl } from '../../../backends/worker/source.ts'
 import { UsageError } from '../../../client/errors.ts'
@@ -7,6 +9,7 @@ import { SHARDS } from '../../../client/wire/series.ts'
 import { frameTopic, shardTopic, watchTopic } from '../../../client/wire/topic.ts'
 import { Broker } from '../../../gateway/broker/index.ts'
 import { until } from '../../until.ts'
+import { KeptLog } from './collecting.ts'
 import { counter, frame, keyIn } from './frames.ts'
 import { HandMade } from './hand-made.ts'
 
@@ -239,6 +242,16 @@ describe('the inbox', () => {
     expect(inbox.bytes).toBe(50)
   })
 
+  it('holds nobody up any more once it is closed', async () => {
+    const inbox = new Inbox(10)
+    const put = inbox.put(item(50))
+    expect(put).toBeInstanceOf(Promise)
+    inbox.close()
+    await put
+    expect(inbox.put(item(50))).toBeUndefined()
+    expect(inbox.bytes).toBe(100)
+  })
+
   it('wakes who waits for something, and does not hold up who finds something there', async () => {
     const inbox = new Inbox()
     const waiting = inbox.wait(60_000)
@@ -267,5 +280,36 @@ describe('the inbox', () => {
     await more
     await inbox.wait(1, 101)
     expect(inbox.bytes).toBe(100)
+  })
+})
+
+describe('what brokers forward', () => {
+  it('is not appended for a shard that was lost, until that is this worker’s again and read to its end', async () => {
+    const broker = await startBroker()
+    const from = publisher(broker)
+    const state = new MemoryState()
+    await state.open({ group: 'g', backends: [] })
+    await state.acquire(1)
+    const feed = new BrokerFeed({
+      brokers: [`tcp://127.0.0.1:${broker.port}`],
+      state,
+      log: new KeptLog(),
+      givesUp: () => false,
+    })
+    await feed.start([1], false)
+    try {
+      await from.subscribed(shardTopic(1))
+      await from.send(1, 'info', bytes(1, 'info'))
+      await until(() => feed.bytes > 0)
+      feed.remove(1)
+      feed.expect([1])
+      expect(await feed.next(1)).toEqual([])
+      expect(feed.bytes).toBe(0)
+      feed.add(1)
+      expect((await feed.next(1_000)).map(({ shard }) => shard)).toEqual([1])
+    } finally {
+      await feed.stop()
+      await state.close()
+    }
   })
 })

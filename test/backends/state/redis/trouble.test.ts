@@ -378,6 +378,9 @@ describe('replicas that are waited for', () => {
     await expect(state.attempt('a', ids)).rejects.toThrow(
       /fewer replicas in step.*0 replicas have what was written, not 1.*start/,
     )
+    // whoever asked does not attempt it, and so leaves no mark for the next owner to doubt
+    await state.release('a', ids)
+    expect(await ask(master.port, 'EXISTS', 'zibrato:{g:00}:attempts')).toBe(0)
     await expect(state.commit([windowOf(0, 20)])).rejects.toThrow(/fewer replicas in step/)
     replica.signal('SIGCONT')
     await insist(() => state.attempt('a', ids))
