@@ -61,7 +61,12 @@ export class Client {
     if (transport.pull === undefined) {
       seal()
       await transport.drain(timeoutMs)
-    } else if ((await transport.pull(timeoutMs, seal)) && this.#report()) await transport.pull(timeoutMs, seal)
+    } else {
+      const deadlineMs = performance.now() + timeoutMs
+      if ((await transport.pull(timeoutMs, seal)) && this.#report()) {
+        await transport.pull(deadlineMs - performance.now(), seal)
+      }
+    }
   }
 
   close(): Promise<void> {

@@ -128,6 +128,12 @@ export class Holdings {
     await given
   }
 
+  /** Forgets what is in memory of a shard, while its frames still go to its log: whoever has it next goes on from there. */
+  abandon(number: number): void {
+    this.#lost.add(number)
+    this.#forget(number)
+  }
+
   /** Gives all shards up, once backends have answered for what they have in hand of them. */
   async giveUp(): Promise<void> {
     const numbers = this.numbers()

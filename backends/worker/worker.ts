@@ -20,6 +20,8 @@ import { Turns } from './turns.ts'
 const QUIET_MS = 250
 const LAST_CALL_MS = 1_000
 const LAST_LOOK_MS = 50
+/** The longest pause before a commit that failed is tried again. */
+const LONGEST_PAUSE_MS = 1_000
 /** How long a broker that is not there keeps a worker from taking its part. */
 const CONNECTED_MS = 1_000
 /** How long it takes until a subscription has reached brokers, and what they had sent before has arrived. */
@@ -46,6 +48,8 @@ export class Worker implements AsyncDisposable {
   #loop: Promise<void> | undefined
   #stopped: Promise<void> | undefined
   #stopping = false
+  // to others, who go on from the logs
+  #leaving = false
   #windows = 0
   // shards share what they are written into as they close
   #closing: Promise<unknown> = Promise.resolve()
@@ -248,7 +252,7 @@ export class Worker implements AsyncDisposable {
   }
 
   async #write(commits: ReadonlyMap<Shard, Commit>): Promise<void> {
-    for (let pause = 100; ; pause = Math.min(pause * 2, 5_000)) {
+    for (let pause = 100; ; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
       try {
         const current = this.#current(commits.keys())
         await this.#state.commit(current.map((shard) => commits.get(shard) as Commit))
@@ -256,6 +260,11 @@ export class Worker implements AsyncDisposable {
         break
       } catch (error) {
         if (performance.now() > this.#givesUpMs) throw error
+        if (this.#leaving) {
+          for (const { shard } of commits.keys()) this.#holdings.abandon(shard)
+          this.#log.warn({ error: (error as Error).message }, 'cannot commit, which is left to who has the shards next')
+          break
+        }
         this.#log.warn({ error: (error as Error).message }, 'cannot commit, will retry')
         await sleep(pause)
       }
@@ -293,6 +302,7 @@ export class Worker implements AsyncDisposable {
 
   /** Others go on with all that is here, and have it at once. */
   async #leaveToOthers(): Promise<void> {
+    this.#leaving = true
     const overlapMs = ON_ITS_WAY_MS + (this.#ownership?.beatMs ?? 0)
     const handedOver = this.#holdings.numbers().map((shard) => this.#holdings.handOver(shard, overlapMs))
     const delivered = this.#stopDeliveries()

@@ -3,6 +3,9 @@ import type { Post } from '../transport/post.ts'
 import type { Zibrato } from '../zibrato.ts'
 import { Invocations } from './invocations.ts'
 
+/** How long a flush may keep the batch of a queue from being acknowledged. */
+const QUEUE_MS = 1_000
+
 /** Where a Worker's measurements go. */
 export interface Gateway {
   /** `https://host`, or a full path. Not needed with a binding. */
@@ -48,17 +51,29 @@ export function instrument<Worker extends object>(
   const transport = z.transport instanceof FetchTransport ? z.transport : undefined
   const invocations = options.metrics === false ? undefined : new Invocations(z, options.route)
   // what is not measured is the worker's own, by inheritance
-  const wrapped = Object.create(worker) as Record<string, Handler>
+  const wrapped = Object.create(worker) as Worker
+  // not by assignment, which a worker that is frozen, or a module's namespace, refuses for what inherits from it
+  const define = (name: string, value: Handler): unknown => Object.defineProperty(wrapped, name, { value })
+  const handlerOf = (name: string): Handler | undefined => {
+    const handler = (worker as Record<string, unknown>)[name]
+    return typeof handler === 'function' ? (handler as Handler) : undefined
+  }
+  // a class with private fields knows only its own instances
+  for (const name of ['email', 'tail', 'trace']) {
+    const handler = handlerOf(name)
+    if (handler !== undefined) define(name, handler.bind(worker))
+  }
   for (const kind of ['fetch', 'scheduled', 'queue'] as const) {
-    const handler = (worker as Record<string, unknown>)[kind]
-    if (typeof handler !== 'function') continue
-    wrapped[kind] = (...args) => {
+    const handler = handlerOf(kind)
+    if (handler === undefined) continue
+    define(kind, (...args) => {
       const [event, env, ctx] = args
       if (transport !== undefined) connect(transport, () => gateway(env as EnvOf<Worker>))
       const ended = invocations?.begin(kind, event)
       const finish = (failed: boolean, result?: unknown): void => {
         ended?.(failed, result)
-        const flushed = z.flush()
+        // a batch is acknowledged only after this
+        const flushed = z.flush(kind === 'queue' ? QUEUE_MS : undefined)
         // called on its object, which the runtime insists on
         ;(ctx as { waitUntil?: (promise: Promise<void>) => void } | undefined)?.waitUntil?.(flushed)
       }
@@ -77,9 +92,9 @@ export function instrument<Worker extends object>(
         )
       } else finish(false, result)
       return result
-    }
+    })
   }
-  return wrapped as Worker
+  return wrapped
 }
 
 function fromVariables(env: unknown): Gateway | undefined {

@@ -102,8 +102,17 @@ export class Invocation {
       const call = (): unknown => Reflect.apply(method, self, args)
       // the runtime itself calls these for promises, and catches what they throw
       if (this.#ended) return call()
-      // on the next tick, as what they throw is no promise's business
-      void this.end(failed(args)).then(() => process.nextTick(call))
+      // at once, as the runtime takes what is told first: a handler that calls back may return a promise too
+      void this.end(failed(args)).then(() => {
+        try {
+          call()
+        } catch (error) {
+          // no promise's business
+          process.nextTick(() => {
+            throw error
+          })
+        }
+      })
       return undefined
     }
   }

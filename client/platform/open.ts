@@ -5,6 +5,7 @@ import type { Defaults } from '../registry/defaults.ts'
 import { HttpTransport, type HttpTransportOptions } from '../transport/http.ts'
 import { NowhereTransport } from '../transport/nowhere.ts'
 import type { Transport } from '../transport/transport.ts'
+import { publicUrl } from '../url.ts'
 import type { WarningSink } from '../warning.ts'
 
 /** How a runtime opens what a url names. */
@@ -45,7 +46,7 @@ export function openTransport(
     warn({ code: 'ZIBRATO_NO_URL', message: 'no url and no ZIBRATO_URL: measurements go nowhere' })
     return new NowhereTransport()
   }
-  if (/^https?:\/\//.test(url)) {
+  if (/^https?:\/\//i.test(url)) {
     if (format === 'text') {
       throw new UsageError(`Zibrato: format 'text' goes to a broker; give its tcp:// url, or leave out format`)
     }
@@ -55,12 +56,12 @@ export function openTransport(
   if (/^(tcp:\/\/.+:\d+|ipc:\/\/.+)$/.test(url)) {
     if (openTcp === undefined) {
       throw new UsageError(
-        `Zibrato: ${url} needs raw sockets, which there are none of here; use the gateway's https:// url`,
+        `Zibrato: ${publicUrl(url)} needs raw sockets, which there are none of here; use the gateway's https:// url`,
       )
     }
     return openTcp({ url, curve: options.curve, format, waitingBytes, sentBytes, warn })
   }
-  throw new UsageError(`Zibrato: url ${JSON.stringify(url)} is neither tcp://host:port nor https://...`)
+  throw new UsageError(`Zibrato: url ${JSON.stringify(publicUrl(url))} is neither tcp://host:port nor https://...`)
 }
 
 /** @throws UsageError for a format that is none, or that cannot say what every instrument would have to */

@@ -69,8 +69,9 @@ export class Connection {
 
   #renew(): void {
     // a request that is under way on the old ones goes on: only its successors must not use them
-    for (const agent of [this.#http.http, this.#http.https]) destroyIdle(agent)
+    for (const agent of [this.#http.http, this.#http.https]) retire(agent)
     this.#http = newAgents()
+    this.#usedMs = Date.now()
   }
 
   #once(url: string, { method, headers, body, signal }: ConnectionRequest): Promise<PostAnswer | Failure> {
@@ -105,8 +106,10 @@ function newAgents(): { readonly http: HttpAgent; readonly https: HttpsAgent } {
   return { http: new HttpAgent({ keepAlive: true }), https: new HttpsAgent({ keepAlive: true }) }
 }
 
-function destroyIdle({ freeSockets }: HttpAgent): void {
-  for (const sockets of Object.values(freeSockets)) for (const socket of sockets ?? []) socket.destroy()
+/** Closes what is idle, and what is in use once it is not. */
+function retire(agent: HttpAgent): void {
+  agent.maxFreeSockets = 0
+  for (const sockets of Object.values(agent.freeSockets)) for (const socket of sockets ?? []) socket.destroy()
 }
 
 async function read(response: IncomingMessage): Promise<string> {

@@ -1,5 +1,6 @@
 import { UsageError } from '../errors.ts'
 import { sleep } from '../sleep.ts'
+import { publicUrl } from '../url.ts'
 import { VERSION } from '../version.ts'
 import type { WarningSink } from '../warning.ts'
 import { BUNDLE_TYPE, encodeBundle } from '../wire/bundle.ts'
@@ -246,12 +247,11 @@ export class FetchTransport implements Transport {
   /** Says what became of a post; neither the query of the url nor the token, which a server may repeat, shows. */
   #complain(status: number, consequence: string, reason: string): void {
     const { url, token } = this.#target as Target
-    const [shown] = url.split('?')
     const answer = status > 0 ? `answered ${status}` : 'gave no answer'
     const blanked = token ? reason.replaceAll(token, '***') : reason
     this.#warn({
       code: 'ZIBRATO_TRANSPORT',
-      message: `${shown} ${answer}, ${consequence}: ${blanked.slice(0, 200)}`,
+      message: `${publicUrl(url)} ${answer}, ${consequence}: ${blanked.slice(0, 200)}`,
     })
   }
 }
@@ -272,9 +272,8 @@ function rejectedIn(text: string): number {
 
 /** @throws UsageError for a url that is no gateway's */
 function endpointOf(text: string): string {
-  if (!/^https?:\/\/[^/@]+(\/|$)/.test(text) || !URL.canParse(text)) {
-    const shown = `${text}`.replace(/\/\/.*@/, '//***@')
-    throw new UsageError(`Zibrato: url ${shown} is no gateway's; write https://host, and a secret as token`)
+  if (!/^https?:\/\/[^/@]+(\/|$)/i.test(text) || !URL.canParse(text)) {
+    throw new UsageError(`Zibrato: url ${publicUrl(text)} is no gateway's; write https://host, and a secret as token`)
   }
   const url = new URL(text)
   if (url.pathname === '/') url.pathname = '/v1/metrics'

@@ -88,7 +88,10 @@ export class HttpTransport extends FetchTransport {
   }
 
   async #postAll(): Promise<void> {
-    while (this.spool.size > 0 && performance.now() >= this.retryAtMs) await this.post(POST_TIMEOUT_MS)
+    while (this.spool.size > 0 && performance.now() >= this.retryAtMs) {
+      // others have all of it under way: to ask again at once would keep them from ever being answered
+      if ((await this.post(POST_TIMEOUT_MS)) === undefined) return
+    }
   }
 }
 

@@ -3,6 +3,9 @@ import type { Extension } from './extension.ts'
 import { FetchTransport, type FetchTransportOptions } from './fetch.ts'
 import type { PostAnswer, PostRequest, Target } from './post.ts'
 
+/** How long it may take at the least to tell the extension, on the same machine, that an invocation is over. */
+const LAST_WORD_MS = 20
+
 export interface LambdaTransportOptions extends FetchTransportOptions, Target {
   /** Undefined where there can be none. */
   readonly extension: Extension | undefined
@@ -32,7 +35,7 @@ export class LambdaTransport extends FetchTransport {
 
   /**
    * Has `flush` called as the last thing of an invocation, and the extension told, if there is one, that it is over. Takes up to
-   * `timeoutMs` beyond what `flush` takes of it. Never rejects.
+   * `timeoutMs`, of which `flush` takes some, and a little more if that took it all. Never rejects.
    */
   async end(requestId: string, timeoutMs: number, flush: () => Promise<void>): Promise<void> {
     const deadline = performance.now() + timeoutMs
@@ -41,9 +44,9 @@ export class LambdaTransport extends FetchTransport {
     // most often a post has told it
     if (this.#ending !== requestId) return
     this.#ending = undefined
-    const leftMs = Math.ceil(deadline - performance.now())
-    if (this.extension === undefined || leftMs <= 0) return
-    const signal = AbortSignal.timeout(leftMs)
+    if (this.extension === undefined) return
+    // also when the time is up: the extension would wait for it
+    const signal = AbortSignal.timeout(Math.max(LAST_WORD_MS, Math.ceil(deadline - performance.now())))
     try {
       if (await unless(signal, this.extension.isThere())) await this.extension.end(requestId, signal)
     } catch {

@@ -65,20 +65,29 @@ function call(id, event, context) {
   const succeed = (result) =>
     tell(`invocation/${id}/response`, (path) => ask('POST', path, JSON.stringify(result ?? null)))
   const fail = (error) => tell(`invocation/${id}/error`, (path) => postError(path, error))
-  const callback = (error, result) => {
-    if (error !== undefined && error !== null) fail(error)
-    else if (waits) whenIdle = () => succeed(result)
-    else succeed(result)
-  }
   Object.defineProperty(context, 'callbackWaitsForEmptyEventLoop', {
     get: () => waits,
     set(value) {
       waits = value
     },
   })
-  context.done = (error, result) => (error === undefined || error === null ? succeed(result) : fail(error))
-  context.succeed = succeed
-  context.fail = fail
+  // whatever is called first counts, and nothing after it
+  let isCalled = false
+  const first =
+    (method) =>
+    (...args) => {
+      if (isCalled) return
+      isCalled = true
+      method(...args)
+    }
+  context.done = first((error, result) => (error === undefined || error === null ? succeed(result) : fail(error)))
+  context.succeed = first(succeed)
+  context.fail = first(fail)
+  const callback = first((error, result) => {
+    if (error !== undefined && error !== null) fail(error)
+    else if (waits) whenIdle = () => succeed(result)
+    else succeed(result)
+  })
   const isAsync = handler.constructor.name === 'AsyncFunction'
   whenIdle = () => (isAsync ? fail(new Error('the handler never ends')) : succeed(null))
   try {

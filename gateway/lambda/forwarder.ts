@@ -1,6 +1,8 @@
 import { Connection } from '../../client/transport/connection.ts'
 import { FetchTransport } from '../../client/transport/fetch.ts'
 import type { SealedFrame, TransportStats } from '../../client/transport/transport.ts'
+import { readHeader } from '../../client/wire/frame.ts'
+import { KnownFrames } from '../known-frames.ts'
 import type { Log } from './log.ts'
 import { Losses, type Origin } from './losses.ts'
 
@@ -25,6 +27,8 @@ export interface ForwarderOptions extends Origin {
 interface Link {
   readonly transport: FetchTransport
   readonly losses: Losses
+  /** What was taken in the last ten minutes. */
+  readonly known: KnownFrames
 }
 
 /** Keeps frames, as they came, until their gateways have them; tells these of what it gave up, once they take something. */
@@ -34,24 +38,34 @@ export class Forwarder {
   readonly #links = new Map<string, Link>()
   readonly #connection = new Connection()
   #sending: Promise<unknown> = Promise.resolve()
+  #isClosing = false
 
   constructor(options: ForwarderOptions) {
     this.#options = options
     this.#limit = options.heldBytes ?? HELD_BYTES
   }
 
-  /** Takes frames, and so answers for them; false when there is no room. @throws UsageError for a gateway that is no URL */
+  /**
+   * Takes frames, and so answers for them; false when there is no room, or no more time. One that it took before, whose answer
+   * the function did not get, is not sent again: after a long freeze nobody else might know it.
+   *
+   * @throws UsageError for a gateway that is no URL
+   */
   take(target: Target, frames: readonly SealedFrame[]): boolean {
+    if (this.#isClosing) return false
     const bytes = frames.reduce((sum, frame) => sum + frame.bytes.length, 0)
     if (this.stats().waitingBytes + bytes > this.#limit) return false
     const id = JSON.stringify([target.gateway, target.token])
     let link = this.#links.get(id)
     if (link === undefined) {
       if (this.#links.size >= MOST_TARGETS) return false
-      link = { transport: this.#open(target), losses: new Losses(this.#options) }
+      link = { transport: this.#open(target), losses: new Losses(this.#options), known: new KnownFrames() }
       this.#links.set(id, link)
     }
-    return link.transport.send(frames)
+    const nowMs = Date.now()
+    const { transport, known } = link
+    known.forget(nowMs)
+    return transport.send(frames.filter(({ bytes: own }) => known.admit(readHeader(own), nowMs)))
   }
 
   /** Sends what it has, for up to `timeoutMs`; what does not go out is kept. Never rejects. */
@@ -67,6 +81,7 @@ export class Forwarder {
 
   /** Sends what it has and gives up what does not go out within `timeoutMs`. Never rejects. */
   async close(timeoutMs: number): Promise<void> {
+    this.#isClosing = true
     const closes = Array.from(this.#links.values(), (link) => {
       tell(link)
       return link.transport.close(timeoutMs)

@@ -58,8 +58,15 @@ export class Forwarder {
           this.#drop(store, batch, verdict.reason)
           break
         case 'smaller':
-          if (batch.frames === 1) this.#drop(store, batch, verdict.reason)
-          else {
+          if (batch.frames === 1) {
+            // what is answered to nothing too is not the frame's fault
+            const probed = await upstream.probe()
+            if (probed.kind !== 'taken') {
+              if (isFirst) store.withdraw()
+              return this.#backOff(store, probed)
+            }
+            this.#drop(store, batch, verdict.reason)
+          } else {
             this.#frames = Math.ceil(batch.frames / 2)
             // a bound stays, a frame that is in the way is soon past
             this.#growth = verdict.isTooLarge ? 1.1 : 2

@@ -2,7 +2,7 @@ import { Writer } from '../../client/wire/bytes.ts'
 import { eachFrame } from '../../client/wire/bundle.ts'
 import { type FrameHeader, readHeader } from '../../client/wire/frame.ts'
 import { RETRY_MS } from '../../client/transport/ring.ts'
-import { type FrameIdentity, KnownFrames, eachIdentity, encodeIdentities } from './known-frames.ts'
+import { type FrameIdentity, KnownFrames, eachIdentity, encodeIdentities } from '../known-frames.ts'
 import { type Progress, newProgress } from './progress.ts'
 import type { ObjectStorage, SqlValue } from './runtime.ts'
 

@@ -95,23 +95,26 @@ export class Relay {
       const arrivals = this.#arrivals
       this.#arrivals = []
       const taken = this.#guarded(() => this.#store.take(arrivals.map(({ bundle }) => bundle)))
-      await Promise.all([this.#state.storage.sync(), this.#wake()])
+      await Promise.all([this.#state.storage.sync(), this.#wake()]).catch((error: unknown) => this.#fail(error))
       for (const [index, { resolve }] of arrivals.entries()) resolve(taken[index] as Taken)
     }
     this.#isWriting = false
   }
 
   async #forward(): Promise<void> {
-    let nextMs: number | undefined
-    if (this.#forwarder === undefined) {
-      warn(`${this.#problem ?? ''}; what waits, waits on`)
-      nextMs = LATER_MS
-    } else {
-      nextMs = await this.#forwarder.run(this.#store).catch((error: unknown) => this.#fail(error))
-    }
+    // awaited in any case: whoever calls this sets what is cleared here
+    const nextMs = await this.#run()
     this.#forwarding = undefined
     if (nextMs === undefined) await this.#wake()
     else await this.#setAlarm(nextMs)
+  }
+
+  async #run(): Promise<number | undefined> {
+    if (this.#forwarder !== undefined) {
+      return this.#forwarder.run(this.#store).catch((error: unknown) => this.#fail(error))
+    }
+    warn(`${this.#problem ?? ''}; what waits, waits on`)
+    return LATER_MS
   }
 
   /** Sees to it that what waits is forwarded some time. */

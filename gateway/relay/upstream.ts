@@ -83,11 +83,14 @@ function judge(status: number, retryAfter: string | null, { error, rejected }: A
   if (status === 202) return { kind: 'taken', rejected: rejected?.length ?? 0, reason: why }
   // both name every frame
   if (code === 'all_invalid' || code === 'level_forbidden') return { kind: 'refused', reason: why ?? said }
-  if (status === 400 || status === 413) return { kind: 'smaller', reason: said, isTooLarge: status === 413 }
+  if (status === 413) return { kind: 'smaller', reason: said, isTooLarge: true }
+  if (status === 400) {
+    return { kind: 'smaller', reason: code === undefined ? said + adviceFor(status) : said, isTooLarge: false }
+  }
   return {
     kind: 'again',
     reason: said + adviceFor(status),
-    retryAfterMs: retryAfter === null ? undefined : secondsOf(retryAfter),
+    retryAfterMs: retryAfter === null ? undefined : millisOf(retryAfter),
     untouched: UNTOUCHED_STATUS.has(status) || (code !== undefined && UNTOUCHED_CODES.has(code)),
   }
 }
@@ -99,9 +102,9 @@ function adviceFor(status: number): string {
   return ''
 }
 
-/** Of a Retry-After in seconds; dates are not read. */
-function secondsOf(text: string): number | undefined {
-  return /^\d{1,6}$/.test(text.trim()) ? Number(text) * 1_000 : undefined
+/** Of a Retry-After in seconds, as ms; dates are not read, and 0 says no more than none. */
+function millisOf(text: string): number | undefined {
+  return /^\d{1,6}$/.test(text.trim()) ? Number(text) * 1_000 || undefined : undefined
 }
 
 function parse(text: string): AnswerBody {

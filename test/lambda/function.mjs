@@ -33,6 +33,16 @@ export const callback = instrument(z, (event, context, call) => {
   void answer(event).then((result) => call(null, { ...result, waits: context.callbackWaitsForEmptyEventLoop }), call)
 })
 
+// calls back and returns a promise of nothing, as handlers do that were made async
+export const both = instrument(z, async (event, _context, call) => {
+  try {
+    const result = counts(event)
+    call(null, result)
+  } catch (error) {
+    call(error)
+  }
+})
+
 export const legacy = instrument(z, (event, context) => {
   void answer(event).then(context.succeed, context.fail)
 })

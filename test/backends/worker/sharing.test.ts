@@ -224,6 +224,27 @@ describe('a worker that shares its shards', () => {
     expect(log.lines).toContain('warn cannot give shards up: their leases have to end')
   })
 
+  it('that cannot commit as it stops leaves it to the other, who has all of it in the logs', async () => {
+    const { on, broker, client } = await place()
+    const [one, two] = [new Collecting(), new Collecting()]
+    const state = on.state('&lease=10s')
+    const first = await start(on, broker, one, { state })
+    await start(on, broker, two)
+    await until(() => first.figures().shards === SHARDS / 2)
+    let attempts = 0
+    state.commit = () => {
+      attempts++
+      return Promise.reject(new Error('a slot is moving'))
+    }
+    let recorded = count(client)
+    await until(() => attempts > 0)
+    recorded += count(client)
+    await client.close()
+    await first.stop()
+    await until(() => sum(one, two) === recorded)
+    expect(log.lines).toContain('warn cannot commit, which is left to who has the shards next')
+  })
+
   it('that is told to stop waits for its backend no longer than it was told to, and leaves no doubt', async () => {
     const { on, broker, client } = await place()
     const [one, two] = [new Collecting(), new Collecting()]

@@ -54,6 +54,7 @@ describe('an instrumented Lambda handler', () => {
   test.each([
     ['async', 'plain'],
     ['with a callback', 'callback'],
+    ['async with a callback', 'both'],
     ['that ends by its context', 'legacy'],
   ])('%s fails as it would, and its errors are counted', async (_, handler) => {
     const double = await gateway()

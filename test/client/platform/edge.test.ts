@@ -145,6 +145,12 @@ describe('zibrato/edge', () => {
   })
 
   test('refuses a url that holds a password, and does not show it', () => {
+    const shouted = (): Zibrato => new Zibrato({ url: 'HTTPS://ann:hunter2@metrics.example.com' })
+    expect(shouted).toThrow(/a secret as token/)
+    expect(shouted).not.toThrow(/hunter2/)
+    const unknown = (): Zibrato => new Zibrato({ url: 'ftp://ann:hunter2@metrics.example.com?key=hunter3' })
+    expect(unknown).toThrow(/ftp:\/\/\*\*\*@metrics.example.com is no gateway/)
+    expect(unknown).not.toThrow(/hunter/)
     const open = (): Zibrato => new Zibrato({ url: 'https://ann:hunter2@metrics.example.com/v1/metrics' })
     expect(open).toThrow(UsageError)
     expect(open).toThrow(/\/\/\*\*\*@metrics.example.com.* a secret as token$/)

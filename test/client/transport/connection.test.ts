@@ -100,4 +100,35 @@ describe('a connection of a program that may be frozen', () => {
     await post('next')
     expect(new Set(sockets).size).toBe(1)
   })
+
+  test('is closed once it is not used any more, though others took its place meanwhile', async () => {
+    treat = 'silence'
+    let release = (): void => {}
+    const held = new Promise<void>((resolve) => (release = resolve))
+    server.removeAllListeners('request')
+    const seen: Socket[] = []
+    server.on('request', (request, response) => {
+      seen.push(request.socket)
+      const isFirst = seen.length === 1
+      request
+        .resume()
+        .on(
+          'end',
+          () =>
+            void (isFirst ? held : Promise.resolve()).then(() => response.writeHead(202, { 'x-name': 'value' }).end()),
+        )
+    })
+    const first = post('one')
+    await until(() => seen.length === 1)
+    vi.useFakeTimers({ toFake: ['Date'] })
+    vi.setSystemTime(Date.now() + 60_000)
+    await post('two')
+    await post('three')
+    expect(seen[1]).toBe(seen[2])
+    expect(seen[1]).not.toBe(seen[0])
+    release()
+    await first
+    await until(() => seen[0]?.destroyed === true, 'the retired connection is closed')
+    expect(seen[1]?.destroyed).toBe(false)
+  })
 })

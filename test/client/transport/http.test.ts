@@ -357,3 +357,39 @@ describe('an HTTP transport without timers', () => {
     expect(warnings[0]?.message).toContain(`${gateway.url}/metrics answered 404`)
   })
 })
+
+describe('posts that others have under way', () => {
+  test('are waited for, not asked for again and again', async () => {
+    let answer = (): void => {}
+    let posts = 0
+    // until that falls into the moment between two posts, and so begins another
+    const sendOften = async (): Promise<void> => {
+      for (let moment = 0; moment < 100; moment++) {
+        await Promise.resolve()
+        transport.send([one])
+        if (transport.stats().waiting === 0) return
+      }
+    }
+    const one = frame()
+    const transport = new HttpTransport({
+      url: gateway.url,
+      warn: (warning) => warnings.push(warning),
+      every: () => () => {},
+      fetch: async () => {
+        posts++
+        if (posts === 2) await new Promise<void>((resolve) => (answer = resolve))
+        const text = (): Promise<string> => {
+          if (posts === 1) void sendOften()
+          return Promise.resolve('{"rejected":[]}')
+        }
+        return { status: 202, headers: new Headers(), text }
+      },
+    })
+    opened.push({ close: () => transport.close(0) })
+    transport.send([frame()])
+    await until(() => posts === 2)
+    answer()
+    await until(() => transport.stats().waiting === 0)
+    expect(transport.stats()).toMatchObject({ replayed: 0, unknown: 0, dropped: {} })
+  })
+})

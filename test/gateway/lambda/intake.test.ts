@@ -74,19 +74,35 @@ describe('what the extension takes', () => {
 
   test('is what there is room for; the rest is refused and stays with the function', async () => {
     gateway.answer = (_, response) => respond(response, 503, {})
-    const bundle = encodeBundle([randomFrame(seeded(1)).bytes])
-    let taken = 0
-    let answer = await post(bundle)
-    while (answer.status === 202) {
+    let [taken, bytes] = [0, 0]
+    const nextFrame = (): Uint8Array => randomFrame(seeded(taken + 1)).bytes
+    for (let size = nextFrame().length; bytes + size <= HELD_BYTES; size = nextFrame().length) {
+      expect(await post(encodeBundle([nextFrame()]))).toMatchObject({ status: 202 })
+      bytes += size
       taken++
-      answer = await post(bundle)
     }
-    expect(answer).toMatchObject({ status: 503, body: { error: { code: 'overloaded' } } })
-    expect(taken).toBe(Math.floor(HELD_BYTES / randomFrame(seeded(1)).bytes.length))
+    const refused = await post(encodeBundle([nextFrame()]))
+    expect(refused).toMatchObject({ status: 503, body: { error: { code: 'overloaded' } } })
+    expect(taken).toBeGreaterThan(1)
     gateway.answer = accept
     await forwarder.close(30_000)
     expect(gateway.posts.flatMap(({ frames }) => frames)).toHaveLength(taken)
     expect(forwarder.stats()).toMatchObject({ waiting: 0, unknown: 0, dropped: {} })
+  })
+
+  test('is sent once, though a function that got no answer hands it over again', async () => {
+    const frame = randomFrame(seeded(1)).bytes
+    expect((await post(encodeBundle([frame]))).status).toBe(202)
+    await forwarder.send(30_000)
+    expect((await post(encodeBundle([frame, randomFrame(seeded(2)).bytes]))).status).toBe(202)
+    await forwarder.send(30_000)
+    expect(gateway.posts.map(({ frames }) => frames.length)).toEqual([1, 1])
+    expect(forwarder.stats()).toMatchObject({ sent: 2, waiting: 0, dropped: {} })
+  })
+
+  test('is nothing once it shuts down: what it could not send stays with the function', async () => {
+    await forwarder.close(30_000)
+    expect(await post(encodeBundle([randomFrame(seeded(1)).bytes]))).toMatchObject({ status: 503 })
   })
 
   test('is kept apart by gateway and token', async () => {
@@ -142,11 +158,10 @@ describe('what the extension takes', () => {
 
   test('is told of although source and level make no sense', async () => {
     forwarder = new Forwarder({ log: () => {}, source: 'a\nb', level: '|' })
-    const frame = randomFrame(seeded(1)).bytes
     gateway.next.push((_, response) => respond(response, 400, {}))
     for (let times = 0; times < 2; times++) {
       forwarder.take({ gateway: gateway.url, token: undefined }, [
-        { bytes: frame, level: '', shard: 0, seq: 1, closedMs: Date.now() },
+        { bytes: randomFrame(seeded(times)).bytes, level: '', shard: 0, seq: 1, closedMs: Date.now() },
       ])
       await forwarder.send(30_000)
     }

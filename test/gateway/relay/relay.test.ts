@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { BUNDLE_TYPE, encodeBundle } from '../../../client/wire/bundle.ts'
 import { Tokens } from '../../../gateway/auth.ts'
+import { Upstream } from '../../../gateway/relay/upstream.ts'
 import { until } from '../../until.ts'
 import { counterFrame } from '../fake-sink.ts'
 import { TestRelay } from './relay.ts'
@@ -287,6 +288,29 @@ describe('what upstream refuses', () => {
     await store(1, 2, 3, 4, 5, 6, 7, 8)
     expect(await relay.alarm()).toMatchObject({ frames: 0, forwarded: 7, dropped: { refused: 1 } })
     expect(upstream.seqs).toEqual([1, 2, 3, 4, 6, 7, 8])
+  })
+
+  test('with 400 to whatever comes is kept, as it says nothing of the frames', async () => {
+    upstream.always = { status: 400 }
+    await store(1, 2, 3)
+    expect(await relay.alarm()).toMatchObject({ frames: 3, dropped: {} })
+    expect((await relay.figures()).troubles).toEqual([
+      'upstream answered 400, where a gateway of Zibrato answers 202: check UPSTREAM_URL',
+    ])
+    upstream.always = undefined
+    await relay.ahead(MINUTE)
+    await relay.alarm()
+    expect(upstream.seqs).toEqual([1, 2, 3])
+  })
+
+  test('with a Retry-After of 0 is tried again as if there were none', async () => {
+    upstream.next.push(
+      { status: 503, headers: { 'retry-after': '0' } },
+      { status: 503, headers: { 'retry-after': '2' } },
+    )
+    const asked = new Upstream({ service: undefined, url: upstream.url, token: 'up-secret' })
+    expect(await asked.probe()).toMatchObject({ kind: 'again', retryAfterMs: undefined })
+    expect(await asked.probe()).toMatchObject({ kind: 'again', retryAfterMs: 2_000 })
   })
 
   test.each([

@@ -1,14 +1,14 @@
-import { Reader, Writer } from '../../client/wire/bytes.ts'
-import type { FrameHeader } from '../../client/wire/frame.ts'
-import { ReplayFilter } from '../../client/wire/replay-filter.ts'
+import { Reader, Writer } from '../client/wire/bytes.ts'
+import type { FrameHeader } from '../client/wire/frame.ts'
+import { ReplayFilter } from '../client/wire/replay-filter.ts'
 
 /** What a frame is known by. */
 export type FrameIdentity = Pick<FrameHeader, 'publisher' | 'level' | 'shard' | 'seq'>
 
-/** Publishers, by shard and level, that one object remembers: some 30 MB. */
+/** Publishers, by shard and level, that are remembered: some 30 MB. */
 const MAX_PUBLISHERS = 400_000
 
-/** Which frames an object has had, by their identities. */
+/** Which frames were had before, by their identities. */
 export class KnownFrames {
   readonly #filters = new Map<number, ReplayFilter>()
   readonly #maxPublishers: number

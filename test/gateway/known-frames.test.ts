@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { REMEMBERED_MS } from '../../../client/wire/replay-filter.ts'
-import { type FrameIdentity, KnownFrames, eachIdentity, encodeIdentities } from '../../../gateway/relay/known-frames.ts'
+import { REMEMBERED_MS } from '../../client/wire/replay-filter.ts'
+import { type FrameIdentity, KnownFrames, eachIdentity, encodeIdentities } from '../../gateway/known-frames.ts'
 
 const word = fc.integer({ min: 0, max: 0xffffffff })
 const identity: fc.Arbitrary<FrameIdentity> = fc.record({
