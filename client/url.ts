@@ -1,4 +1,5 @@
 /** A URL as it may be shown: without user, password and query, which may hold secrets. */
 export function publicUrl(url: string): string {
-  return `${url}`.replace(/\/\/.*@/, '//***@').replace(/\?.*/s, '')
+  // of an "@" behind a "?" it cannot be told whether it ends a password: then nothing is shown
+  return `${url}`.replace(/\/\/[^?]*@|\/\/.*@.*|\?.*/gs, ([first]) => (first === '/' ? '//***@' : ''))
 }

@@ -10,7 +10,7 @@ import { RedisJournal } from './redis/journal.ts'
 import { GroupKeys } from './redis/keys.ts'
 import { appendTo, readLog } from './redis/log.ts'
 import { type Beat, Membership } from './redis/membership.ts'
-import { Outbox, idOf } from './redis/outbox.ts'
+import { Outbox } from './redis/outbox.ts'
 import { type Held, LIFE_MS, OwnedShard } from './redis/owned.ts'
 import { timeOf } from './redis/position.ts'
 import { readShard } from './redis/restore.ts'
@@ -127,7 +127,16 @@ export class RedisState extends SharedState {
     return this.#call(async (connection) => {
       const beat = await (this.#membership as Membership).beat(connection)
       this.#clock.set(beat.nowMs)
-      await Promise.all(Array.from(this.#owned.values(), (owned) => owned.renew()))
+      const { done, failure } = await eachShard(
+        [...this.#owned.values()],
+        async (_, [owned], renewed: OwnedShard[]) => {
+          await owned?.renew()
+          renewed.push(owned as OwnedShard)
+        },
+      )
+      // one whose slot moves, or whose node is away, is renewed with the next
+      if (failure !== undefined && done.length === 0) throw failure
+      if (failure !== undefined) this.#warn(failure.message)
       return this.#living(beat)
     })
   }
@@ -258,7 +267,8 @@ export class RedisState extends SharedState {
         this.#owned.delete(owned.shard)
         this.#outbox.forget(owned.shard)
       }
-      await Promise.all(given.map((owned) => owned.giveUp()))
+      const { failure } = await eachShard(given, (_, [owned]) => (owned as OwnedShard).giveUp())
+      if (failure !== undefined) throw failure
     })
   }
 
@@ -370,9 +380,7 @@ export class RedisState extends SharedState {
     return this.#call(async (connection) => {
       const { session } = connection
       const { done, failure } = await this.#windows.mark(mark, backend, ids)
-      const shards = new Set(done.flatMap(({ shard }) => this.#owned.get(shard) ?? []))
-      if (mark === 'attempt') await this.#replicated(connection, shards, session)
-      this.#outbox.mark(mark, backend, done.map(idOf))
+      if (mark === 'attempt') await this.#replicated(connection, done, session)
       if (failure !== undefined) throw failure
     })
   }

@@ -220,12 +220,12 @@ export class Delivery {
       await this.#state.attempt(key, ids)
     } catch (error) {
       // some may be marked: whoever has them next is not to take them for windows that a backend may have
-      await this.#state.release(key, ids).catch(() => {})
+      await this.#insist('release', ids)
       throw error
     }
     // a shard that was lost meanwhile is another worker's to deliver, and the others' windows are in nobody's hands
     if (!entries.every(({ shard }) => this.#holds(shard))) {
-      await this.#state.release(key, ids)
+      await this.#insist('release', ids)
       return LOST_PAUSE_MS
     }
     const signal = anySignal(AbortSignal.timeout(timeoutMs), this.#abort.signal, this.#attempt.signal)
@@ -251,17 +251,17 @@ export class Delivery {
           { backend: label, window: window.end, series: refused, of: all, error: reason },
           'refused for good, dropped',
         )
-        await this.#settle(ids)
+        await this.#insist('settle', ids)
         return 0
       }
-      await this.#state.release(key, ids)
       this.#log.warn({ backend: label, window: window.end, error: reason }, 'flush failed, will retry')
+      await this.#insist('release', ids)
       const later = name === 'RetryLaterError' ? Number((error as RetryLaterError).retryAfterMs) : 0
       if (later > 0) return Math.min(LONGEST_PAUSE_MS, later)
       const doubled = Math.min(LONGEST_BACKOFF_MS, Math.max(this.#backoffMs, pauseBefore * 2))
       return doubled * (0.75 + Math.random() / 4)
     }
-    await this.#settle(ids)
+    await this.#insist('settle', ids)
     this.figures.delivered++
     this.figures.rollups += window.rollups.length
     this.figures.error = undefined
@@ -272,19 +272,24 @@ export class Delivery {
     return this.target.backoffMs ?? FIRST_BACKOFF_MS
   }
 
-  /** Settles, however often it takes: a window that was accepted must not be handed over again. */
-  async #settle(ids: readonly string[]): Promise<void> {
-    this.#again = []
+  /**
+   * Settles or releases, however often it takes: a window that was accepted must not be handed over again, nor one that was not
+   * be taken by its shard's next owner for one that perhaps was.
+   */
+  async #insist(mark: 'settle' | 'release', ids: readonly string[]): Promise<void> {
+    if (mark === 'settle') this.#again = []
+    const { key, label } = this.target
     for (;;) {
       try {
-        await this.#state.settle(this.target.key, ids)
+        await this.#state[mark](key, ids)
         return
       } catch (error) {
         // left as attempted, it is in doubt after a restart
         if (this.#abort.signal.aborted) throw error
+        const how = mark === 'settle' ? 'settled' : 'not delivered'
         this.#log.warn(
-          { backend: this.target.label, error: (error as Error).message },
-          'cannot mark a window as settled, will retry',
+          { backend: label, error: (error as Error).message },
+          `cannot mark a window as ${how}, will retry`,
         )
         await this.#sleep(this.#backoffMs)
       }

@@ -131,6 +131,7 @@ export class Holdings {
   /** Forgets what is in memory of a shard, while its frames still go to its log: whoever has it next goes on from there. */
   abandon(number: number): void {
     this.#lost.add(number)
+    this.#restoring.delete(number)
     this.#forget(number)
   }
 

@@ -259,12 +259,14 @@ export class Worker implements AsyncDisposable {
         this.#windows += current.length
         break
       } catch (error) {
-        if (performance.now() > this.#givesUpMs) throw error
         if (this.#leaving) {
           for (const { shard } of commits.keys()) this.#holdings.abandon(shard)
           this.#log.warn({ error: (error as Error).message }, 'cannot commit, which is left to who has the shards next')
           break
         }
+        if (performance.now() > this.#givesUpMs) throw error
+        // what was committed of the others
+        for (const delivery of this.#deliveries) delivery.notify()
         this.#log.warn({ error: (error as Error).message }, 'cannot commit, will retry')
         await sleep(pause)
       }
@@ -284,6 +286,7 @@ export class Worker implements AsyncDisposable {
     let failure: Error | undefined
     try {
       const isLast = (await this.#ownership?.leave()) !== true
+      this.#leaving = !isLast
       if (isLast && this.#loop !== undefined) await this.#hearLastCall()
       await within(stopTimeoutMs, this.#ownership?.stop())
       if (isLast && (this.#ownership?.others ?? 0) === 0) await this.#finish()

@@ -50,10 +50,7 @@ export function instrument<Worker extends object>(
 ): Worker {
   const transport = z.transport instanceof FetchTransport ? z.transport : undefined
   const invocations = options.metrics === false ? undefined : new Invocations(z, options.route)
-  // what is not measured is the worker's own, by inheritance
-  const wrapped = Object.create(worker) as Worker
-  // not by assignment, which a worker that is frozen, or a module's namespace, refuses for what inherits from it
-  const define = (name: string, value: Handler): unknown => Object.defineProperty(wrapped, name, { value })
+  const own: Record<string, Handler> = {}
   const handlerOf = (name: string): Handler | undefined => {
     const handler = (worker as Record<string, unknown>)[name]
     return typeof handler === 'function' ? (handler as Handler) : undefined
@@ -61,12 +58,12 @@ export function instrument<Worker extends object>(
   // a class with private fields knows only its own instances
   for (const name of ['email', 'tail', 'trace']) {
     const handler = handlerOf(name)
-    if (handler !== undefined) define(name, handler.bind(worker))
+    if (handler !== undefined) own[name] = handler.bind(worker)
   }
   for (const kind of ['fetch', 'scheduled', 'queue'] as const) {
     const handler = handlerOf(kind)
     if (handler === undefined) continue
-    define(kind, (...args) => {
+    own[kind] = (...args) => {
       const [event, env, ctx] = args
       if (transport !== undefined) connect(transport, () => gateway(env as EnvOf<Worker>))
       const ended = invocations?.begin(kind, event)
@@ -92,9 +89,10 @@ export function instrument<Worker extends object>(
         )
       } else finish(false, result)
       return result
-    })
+    }
   }
-  return wrapped
+  // the rest is the worker's own, by inheritance; of one that is frozen, or a module's namespace, nothing can be replaced
+  return Object.create(worker, Object.getOwnPropertyDescriptors(own)) as Worker
 }
 
 function fromVariables(env: unknown): Gateway | undefined {

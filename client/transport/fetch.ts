@@ -247,11 +247,12 @@ export class FetchTransport implements Transport {
   /** Says what became of a post; neither the query of the url nor the token, which a server may repeat, shows. */
   #complain(status: number, consequence: string, reason: string): void {
     const { url, token } = this.#target as Target
+    const [shown] = url.split('?')
     const answer = status > 0 ? `answered ${status}` : 'gave no answer'
     const blanked = token ? reason.replaceAll(token, '***') : reason
     this.#warn({
       code: 'ZIBRATO_TRANSPORT',
-      message: `${publicUrl(url)} ${answer}, ${consequence}: ${blanked.slice(0, 200)}`,
+      message: `${shown} ${answer}, ${consequence}: ${blanked.slice(0, 200)}`,
     })
   }
 }

@@ -305,6 +305,15 @@ export function stateContract(name: string, subject: StateSubject): void {
       expect(await (await restart(next)).outbox()).toEqual([])
     })
 
+    it('lets backends settle the same windows at the same moment', async () => {
+      const state = await open()
+      await state.commit(Array.from({ length: 8 }, (_, shard) => windowOf(shard, 10)))
+      const all = (await state.outbox()).map(({ id }) => id)
+      await Promise.all([state.settle('a', all), state.settle('b', all.slice(0, 4)), state.settle('b', all.slice(4))])
+      expect(await state.outbox()).toEqual([])
+      expect(await (await restart(state)).outbox()).toEqual([])
+    })
+
     it('lists windows by their end, oldest first', async () => {
       const state = await open()
       await state.commit([windowOf(5, 30), windowOf(1, 10)])

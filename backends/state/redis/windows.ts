@@ -2,7 +2,7 @@ import type { Mark } from '../ledger.ts'
 import type { OutboxEntry } from '../state.ts'
 import { eachShard } from './by-shard.ts'
 import type { Connection } from './connection.ts'
-import type { Outbox, Waiting } from './outbox.ts'
+import { type Outbox, type Waiting, idOf } from './outbox.ts'
 import type { Command, Held, OwnedShard } from './owned.ts'
 
 /** Windows marked by one command: a script takes only so many arguments. */
@@ -87,18 +87,23 @@ export class Windows {
     throw new Error(`state ${name}: the outbox has no ${id}: it was settled or dropped`)
   }
 
-  /** Writes a mark to the shards of these windows; answers for which windows it was written, and what failed. */
+  /** Marks windows; answers the shards to which that was written, and what failed. */
   async mark(
     mark: Mark,
     backend: string,
     ids: readonly string[],
-  ): Promise<{ readonly done: readonly Waiting[]; readonly failure: Error | undefined }> {
+  ): Promise<{ readonly done: readonly OwnedShard[]; readonly failure: Error | undefined }> {
     const { outbox, owned: find } = this.#options
-    return eachShard(outbox.waiting(backend, ids), async (shard, windows, done: Waiting[]) => {
+    return eachShard(outbox.waiting(backend, ids), async (shard, windows, done: OwnedShard[]) => {
       const owned = find(shard)
       if (owned === undefined) return
       const commands = this.#commandsOf(mark, backend, owned, windows)
-      if ((await owned.inTurn(() => owned.write(commands()))) !== undefined) done.push(...windows)
+      await owned.inTurn(async () => {
+        if ((await owned.write(commands())) === undefined) return
+        // within the turn: another backend that settles the same window next writes for whom it waits since
+        outbox.mark(mark, backend, windows.map(idOf))
+        done.push(owned)
+      })
     })
   }
 

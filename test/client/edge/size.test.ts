@@ -25,8 +25,8 @@ const INSTRUMENTED = `
 `
 
 test.each([
-  ['counters, gauges, timers and the fetch transport', PROGRAM, 7_830],
-  ['an instrumented Worker', INSTRUMENTED, 8_460],
+  ['counters, gauges, timers and the fetch transport', PROGRAM, 7_850],
+  ['an instrumented Worker', INSTRUMENTED, 8_470],
 ])('a program with %s takes few bytes to load', async (what, contents, most) => {
   const { outputFiles, metafile } = await build({
     stdin: { contents, resolveDir: '/' },

@@ -21,6 +21,8 @@ describe('instrument takes a worker', () => {
     ['that is a module', module],
   ])('%s', (_, worker) => {
     const wrapped = instrument(z(), worker)
+    expect(Object.keys(wrapped)).toEqual(['fetch'])
+    expect(Reflect.set(wrapped, 'fetch', wrapped.fetch)).toBe(true)
     expect((wrapped as { fetch: (...args: unknown[]) => unknown }).fetch({}, {}, {})).toBe('ok')
   })
 

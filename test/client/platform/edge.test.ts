@@ -148,6 +148,8 @@ describe('zibrato/edge', () => {
     const shouted = (): Zibrato => new Zibrato({ url: 'HTTPS://ann:hunter2@metrics.example.com' })
     expect(shouted).toThrow(/a secret as token/)
     expect(shouted).not.toThrow(/hunter2/)
+    const asked = (): Zibrato => new Zibrato({ url: 'ftp://metrics.example.com?key=hunter3@4' })
+    expect(asked).toThrow(/url ftp:\/\/\*\*\*@ is no gateway/)
     const unknown = (): Zibrato => new Zibrato({ url: 'ftp://ann:hunter2@metrics.example.com?key=hunter3' })
     expect(unknown).toThrow(/ftp:\/\/\*\*\*@metrics.example.com is no gateway/)
     expect(unknown).not.toThrow(/hunter/)
