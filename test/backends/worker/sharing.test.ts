@@ -130,7 +130,9 @@ describe('a worker that shares its shards', () => {
       retried ??= commits.map(({ shard }) => shard)
       await commit(commits)
     }
-    await start(on, broker, backend, { state })
+    const worker = await start(on, broker, backend, { state })
+    // others that are being taken would wait for the loop, and what is stale for them
+    await until(() => worker.figures().shards === SHARDS)
     const recorded = count(client)
     await until(() => sum(backend) === recorded)
     expect(retried).not.toContain(stale)
