@@ -15,7 +15,7 @@ export interface Waiting {
 
 interface Kept extends Waiting {
   pending: readonly string[]
-  /** Backends to whom the shard's last owner had. */
+  /** Backends to whom the shard's last owner had begun an attempt. */
   readonly doubted: Set<string>
 }
 

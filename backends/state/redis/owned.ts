@@ -1,3 +1,4 @@
+import { sleep } from '../../../client/sleep.ts'
 import { type Argument, type Connection, type Reply, isAnswer } from './connection.ts'
 import type { ShardKeys } from './keys.ts'
 import { ACQUIRE, FENCE_ANEW, FENCED, GIVE_UP, RENEW, type Script } from './scripts.ts'
@@ -5,7 +6,7 @@ import { ACQUIRE, FENCE_ANEW, FENCED, GIVE_UP, RENEW, type Script } from './scri
 /** How long the keys of a shard outlive what was last written to it, ms. */
 export const LIFE_MS: number = 30 * 86_400_000
 
-/** How long after a refusal to give a shard up that is tried again. */
+/** How long after a refusal to give a shard up that is tried again, and for how long in all. */
 const ASK_AGAIN_MS = 50
 const LONGEST_REFUSED_MS = 2_000
 
@@ -129,7 +130,7 @@ export class OwnedShard {
         // free it is all the same, once nobody renews its lease
         if (!this.isLeased) break
         if (!isAnswer((error as Error).cause as Error) || performance.now() > deadline) throw error
-        await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS))
+        await sleep(ASK_AGAIN_MS)
       }
     }
     this.forget()
