@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import { UsageError } from '../../client/errors.ts'
+import { sleep } from '../../client/sleep.ts'
 import { SHARDS } from '../../client/wire/series.ts'
 import { eachShard, groupByShard } from './redis/by-shard.ts'
 import { Clock } from './redis/clock.ts'
@@ -306,7 +307,7 @@ export class RedisState extends SharedState {
         // it may go while it is looked at
         if (isLasting(error) || performance.now() > deadline) throw error
         tell((error as Error).message)
-        await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS))
+        await sleep(LOOK_AGAIN_MS)
       }
     }
     connection.onReady(() => {

@@ -1,3 +1,4 @@
+import { sleep } from '../../client/sleep.ts'
 import type { Appended, State } from '../state/state.ts'
 import type { DeliveryLog } from './deliver.ts'
 import type { Fed, Feed } from './feed.ts'
@@ -140,7 +141,7 @@ export class BrokerFeed implements Feed {
       } catch (error) {
         if (givesUp()) throw error
         log.warn({ error: (error as Error).message }, 'cannot append to the log, will retry')
-        await new Promise((resolve) => setTimeout(resolve, pause))
+        await sleep(pause)
       }
     }
   }

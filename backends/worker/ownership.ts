@@ -1,9 +1,9 @@
 import { UsageError } from '../../client/errors.ts'
+import { sleep } from '../../client/sleep.ts'
 import { SHARDS } from '../../client/wire/series.ts'
 import type { SharedState } from '../state/shared.ts'
 import { assign } from './assign.ts'
 import type { DeliveryLog } from './deliver.ts'
-import { sleep } from './patience.ts'
 
 /** Beats per lease: a worker may miss most of them before it counts as gone. */
 const BEATS_PER_LEASE = 10

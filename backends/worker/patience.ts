@@ -1,7 +1,3 @@
-export function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
-}
-
 /** What a promise comes to, or undefined after a time. */
 export async function within<Result>(ms: number, promise: Promise<Result> | undefined): Promise<Result | undefined> {
   let timer: ReturnType<typeof setTimeout> | undefined

@@ -2,6 +2,7 @@ import { createInterface } from 'node:readline'
 import { UsageError, ZibratoError } from '../../client/errors.ts'
 import { Zibrato } from '../../client/index.ts'
 import type { Measurement } from '../../client/measurement.ts'
+import { sleep } from '../../client/sleep.ts'
 import { ORIGINS, type Invocation } from './command.ts'
 import { connectKeys } from './curve.ts'
 import { parseMeasurement, readMeasurement } from './measurement.ts'
@@ -105,7 +106,7 @@ async function delivered(
   const deadline = performance.now() + timeout
   await client.flush()
   while (client.stats().waiting > 0 && performance.now() < deadline) {
-    await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
+    await sleep(PAUSE_MS)
     await client.flush()
   }
   const { waiting, unknown, dropped } = client.stats()

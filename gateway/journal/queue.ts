@@ -1,4 +1,5 @@
 import { Fifo } from '../../client/transport/fifo.ts'
+import { sleep } from '../../client/sleep.ts'
 import type { JournalEntry } from './batch.ts'
 import type { Journal } from './journal.ts'
 
@@ -71,7 +72,7 @@ export class JournalQueue {
       } catch {
         // the journal says itself what is wrong
         if (performance.now() + pause > this.#givesUpMs) break
-        await new Promise((resolve) => setTimeout(resolve, pause))
+        await sleep(pause)
         pause = Math.min(pause * 2, LONGEST_PAUSE_MS)
       }
     }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { sleep } from '../../client/sleep.ts'
 import type { CurveKeys } from '../../client/curve.ts'
 import { withDefaults } from '../../client/registry/defaults.ts'
 import type { Recorder } from '../../client/registry/recorder.ts'
@@ -101,7 +102,7 @@ export class JournalSink implements Sink {
       const recorder = this.#recorder
       this.#next = this.#sealing
         .catch(() => {})
-        .then(() => new Promise((resolve) => setTimeout(resolve, TICK_MS)))
+        .then(() => sleep(TICK_MS))
         .then(() => this.#seal(recorder))
     }
     return this.#next
@@ -179,7 +180,7 @@ export class JournalSink implements Sink {
           this.#next = undefined
           throw error
         }
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
+        await sleep(RETRY_MS)
       }
     }
   }

@@ -83,7 +83,9 @@ describe('a worker that shares its shards', () => {
   it('keeps those whose windows a backend has in hand until it has answered, and goes on with them meanwhile', async () => {
     const { on, broker, client } = await place()
     const [one, two] = [new Collecting(), new Collecting()]
-    const first = await start(on, broker, one)
+    // on a machine that is busy the rounds take longer than a flush may by default
+    const patient = [target(one, { inDoubt: 'drop', timeoutMs: 60_000 })]
+    const first = await start(on, broker, one, { targets: patient })
     await until(() => first.figures().shards === SHARDS)
     let answer = (): void => {}
     one.script.push(() => new Promise<void>((resolve) => (answer = resolve)))
